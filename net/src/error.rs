@@ -44,7 +44,7 @@ pub enum CallError {
         /// The object's length.
         len: u64,
     },
-    /// A key, value, frame or answer is larger than its limit.
+    /// A key, value, frame or answer is larger than its limit, or the answers kept for a session's retries are.
     #[error("too large: at most {max} are allowed")]
     TooLarge {
         /// The limit, in bytes or entries as the method's documentation says.

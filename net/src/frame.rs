@@ -135,9 +135,10 @@ pub struct Welcome {
 /// One call on an object, or on a shard itself (type 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// The call was sent before: if its session is gone, its outcome is unknown.
+    /// The call was sent before. It is told apart by its slot and sequence; this only informs, also those who
+    /// read a capture.
     pub retry: bool,
-    /// The session has not had an answer from this shard's core yet: it may begin here.
+    /// The session has not had an answer from this shard yet: it may begin there.
     pub first: bool,
     /// The object's type.
     pub type_id: u16,

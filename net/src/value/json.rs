@@ -2,14 +2,55 @@
 
 use super::{Opened, Tag, Value};
 use crate::error::CallError;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value as Json};
 
-/// Whether these bytes are a JSON array or object, as [`Tag::Json`] wants.
+/// Whether these bytes are a JSON array or object, as [`Tag::Json`] wants. Keeps nothing of them.
 pub(super) fn is_document(payload: &[u8]) -> bool {
-    // Into a `Value`, not `IgnoredAny`: that one lets numbers pass that nothing can hold (found by fuzzing).
-    matches!(payload.first(), Some(b'[' | b'{'))
-        && std::str::from_utf8(payload).is_ok()
-        && serde_json::from_slice::<Json>(payload).is_ok()
+    matches!(payload.first(), Some(b'[' | b'{')) && serde_json::from_slice::<Whole>(payload).is_ok()
+}
+
+/// Any JSON, looked at and forgotten. Unlike serde's `IgnoredAny` it refuses what nothing can hold, such as the
+/// number 1E999 (found by fuzzing).
+struct Whole;
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Whole)
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident $type:ty),*) => {
+        $(fn $method<E: serde::de::Error>(self, _: $type) -> Result<Whole, E> { Ok(Whole) })*
+    };
+}
+
+impl<'de> Visitor<'de> for Whole {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    scalars!(visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64, visit_str &str);
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Whole, A::Error> {
+        while let Some(Whole) = values.next_element()? {}
+        Ok(Whole)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Whole, A::Error> {
+        while let Some((Whole, Whole)) = fields.next_entry()? {}
+        Ok(Whole)
+    }
 }
 
 fn marked(mark: &str, text: String) -> Json {

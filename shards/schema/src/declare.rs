@@ -106,7 +106,8 @@ pub mod json {
                 given.len()
             )));
         }
-        let missing = names.get(given.len()).map(|(name, kind)| format!(" (is {name}: {kind} missing?)"));
+        let needed = names[given.len()..].iter().find(|(_, kind)| !kind.starts_with("Option"));
+        let missing = needed.map(|(name, kind)| format!(" (is {name}: {kind} missing?)"));
         given.resize(names.len(), Value::Null);
         let arguments: T = serde_json::from_value(Value::Array(given))
             .map_err(|error| CallError::bad_argument(format!("{error}{}", missing.unwrap_or_default())))?;

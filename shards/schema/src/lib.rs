@@ -14,6 +14,7 @@ mod declare;
 mod parts;
 pub mod types;
 
+pub use abide_net::route::check_key;
 #[doc(hidden)]
 pub use declare::json;
 pub use declare::{MethodInfo, ObjectType, Progress, TypeInfo, Wait};

@@ -84,8 +84,9 @@ object_type! {
         0 Wait Lock = lock(owner: u64, timeout_ms: Option<u64>) -> u64;
         /// Locks if nobody else holds it or waits. Returns the fencing token.
         1 Write TryLock = try_lock(owner: u64) -> Option<u64>;
-        /// Unlocks once. `Denied` if the owner does not hold it.
-        2 Write Unlock = unlock(owner: u64);
+        /// Unlocks once. `Denied` if the owner does not hold it, or (given a token) holds it by another locking:
+        /// a guard that outlived its session unlocks nothing that was locked since.
+        2 Write Unlock = unlock(owner: u64, token: Option<u64>);
         /// Whether somebody holds it.
         3 Read IsLocked = is_locked() -> bool;
         /// Who holds it.
