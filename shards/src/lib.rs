@@ -1,0 +1,19 @@
+//! Objects in shards.
+//!
+//! Read in this order:
+//! - [`shard`]: the synchronous state machine that owns objects: events in, replies out, no clock and no I/O;
+//! - [`registry`] and [`objects`]: which types there are, and what their methods do;
+//! - [`embedded`]: the shards in the caller's own process, without a server;
+//! - `node` (feature `node`): the same shards behind sockets, one glommio executor to a core.
+//!
+//! Deliberately absent: the wire format (`abide-net`), what methods are called (`abide-schema`), and handles
+//! (`abide-client`).
+
+mod clock;
+pub mod embedded;
+pub mod objects;
+pub mod registry;
+pub mod shard;
+
+pub use registry::{Registry, SharedObject};
+pub use shard::{Context, Event, Object, Outbox, Shard};

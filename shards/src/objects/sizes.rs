@@ -1,0 +1,124 @@
+//! What a value, a page and an answer may weigh.
+
+use abide_net::{
+    CallError, Value,
+    frame::REPLY_HEADER_BYTES,
+    limits::{FRAME_BYTES_MAX, PAGE_ENTRIES_MAX, VALUE_BYTES_MAX},
+};
+use abide_schema::Page;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest key of a map, in bytes of its payload. A page of one entry carries its key twice (once as the
+/// cursor) beside a value of [`VALUE_BYTES_MAX`], and has to fit a frame.
+pub(super) const MAP_KEY_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of a page of more than one entry. Bounds how long one call can hold up its shard, and leaves
+/// room in a frame for an entry of the largest kind.
+pub(super) const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Most bytes of a result: what a frame can carry.
+pub(super) const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX - REPLY_HEADER_BYTES;
+
+/// Longest of bincode's length prefixes in front of a value, and the tag of an option.
+const PREFIX_BYTES_MAX: usize = 6;
+
+const TAG_BYTES: usize = 1;
+
+// A page of one entry fits: the entry's key and value, the cursor, and what bincode puts around them.
+const _: () = assert!(
+    2 * (MAP_KEY_BYTES_MAX + TAG_BYTES + PREFIX_BYTES_MAX) + VALUE_BYTES_MAX + TAG_BYTES + 64
+        < ANSWER_BYTES_MAX
+);
+const _: () = assert!(PAGE_BYTES_MAX + MAP_KEY_BYTES_MAX < ANSWER_BYTES_MAX);
+
+/// Refuses a length above [`VALUE_BYTES_MAX`].
+pub(super) fn check_len(len: usize) -> Result<(), CallError> {
+    check_at_most(len, VALUE_BYTES_MAX)
+}
+
+/// Refuses a value whose payload is longer than [`VALUE_BYTES_MAX`].
+pub(super) fn check_value(value: &Value) -> Result<(), CallError> {
+    check_len(value.as_bytes().len() - TAG_BYTES)
+}
+
+/// Refuses a map's key whose payload is longer than [`MAP_KEY_BYTES_MAX`].
+pub(super) fn check_map_key(key: &Value) -> Result<(), CallError> {
+    check_at_most(key.as_bytes().len() - TAG_BYTES, MAP_KEY_BYTES_MAX)
+}
+
+fn check_at_most(len: usize, max: usize) -> Result<(), CallError> {
+    if len <= max { Ok(()) } else { Err(CallError::TooLarge { max: max as u64 }) }
+}
+
+/// About how much memory a value takes: the pointer to it, its counts, its bytes.
+pub(super) fn memory_of(value: &Value) -> usize {
+    size_of::<Value>() + 2 * size_of::<usize>() + value.as_bytes().len()
+}
+
+/// About how much memory a tree takes. Ids only grow, so that its nodes are about half full.
+pub(super) fn memory_of_map<K, V>(tree: &BTreeMap<K, V>) -> usize {
+    tree.len() * 2 * (size_of::<K>() + size_of::<V>())
+}
+
+/// The same for a set.
+pub(super) fn memory_of_set<K>(tree: &BTreeSet<K>) -> usize {
+    tree.len() * 2 * size_of::<K>()
+}
+
+/// How many bytes a value takes in an answer, the mark of an option included.
+pub(super) fn encoded_bytes(value: &Value) -> usize {
+    let len = value.as_bytes().len();
+    1 + prefix_bytes(len) + len
+}
+
+/// What bincode needs for a length.
+fn prefix_bytes(len: usize) -> usize {
+    match len {
+        0..=250 => 1,
+        251..=0xffff => 3,
+        _ => 5,
+    }
+}
+
+/// Weighs an answer of several values while it is gathered, so that one that no frame can carry is given up
+/// early.
+pub(super) struct AnswerScale {
+    left: usize,
+}
+
+impl AnswerScale {
+    /// Weighs an answer that is a sequence of so many values.
+    pub(super) fn new(count: usize) -> AnswerScale {
+        AnswerScale { left: ANSWER_BYTES_MAX.saturating_sub(prefix_bytes(count)) }
+    }
+
+    /// Adds one part of the answer.
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), CallError> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or(CallError::TooLarge { max: ANSWER_BYTES_MAX as u64 })?;
+        Ok(())
+    }
+}
+
+/// Makes a page of the first of `entries`: at least one, at most `limit` and [`PAGE_ENTRIES_MAX`], and at
+/// most [`PAGE_BYTES_MAX`] unless the first is longer than that. `next` says where the next page begins,
+/// given how many this one took, if more are there.
+pub(super) fn page<T, C>(
+    mut entries: impl Iterator<Item = T>,
+    limit: u32,
+    bytes_of: impl Fn(&T) -> usize,
+    next: impl FnOnce(&[T]) -> Option<C>,
+) -> Page<T, C> {
+    let limit = limit.clamp(1, PAGE_ENTRIES_MAX) as usize;
+    let mut taken = Vec::new();
+    let mut bytes = 0;
+    let more = loop {
+        let Some(entry) = entries.next() else { break false };
+        bytes += bytes_of(&entry);
+        if taken.len() == limit || (bytes > PAGE_BYTES_MAX && !taken.is_empty()) {
+            break true;
+        }
+        taken.push(entry);
+    };
+    Page { next: if more { next(&taken) } else { None }, entries: taken }
+}

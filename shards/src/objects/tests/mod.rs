@@ -1,0 +1,20 @@
+//! Objects, driven through a real shard by events.
+//!
+//! [`driver`] makes calls and collects answers. [`waiting`] compares an object that calls wait in with a slow
+//! model of it, over random steps that include time-outs, cancellations, retries and sessions that end.
+
+mod barrier;
+mod bytes_and_reference;
+mod crucial;
+mod driver;
+mod events;
+mod hostile;
+mod list;
+mod map;
+mod memory;
+mod merge;
+mod mutex;
+mod numbers;
+mod rest;
+mod semaphore;
+mod waiting;
