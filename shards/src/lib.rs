@@ -11,6 +11,8 @@
 
 mod clock;
 pub mod embedded;
+#[cfg(feature = "node")]
+pub mod node;
 pub mod objects;
 pub mod registry;
 pub mod shard;
