@@ -1,0 +1,380 @@
+//! The calls of a session that are under way at one core, and what is to be written for them. Without I/O.
+//!
+//! ```text
+//! start    -> the CALL joins `outgoing`, if the connection is up
+//! take     -> the writer takes all of `outgoing` at once
+//! frame    -> a REPLY answers its call and frees its slot
+//! cancel   -> nobody waits for the answer any more: a CANCEL joins; the slot is free when the answer comes
+//! down     -> what was written may have arrived
+//! up       -> all calls join `outgoing` again in the order in which they were started, with RETRY where they
+//!             may have arrived, each with its CANCEL behind it
+//! ```
+
+use super::answer::{Answers, Sender};
+use crate::remote::{
+    frames::{Attempt, call_of, rejected},
+    node::Route,
+    outcome::{Delivery, Failure, read_error},
+    session::Session,
+    slots::CallName,
+};
+use abide_net::{CallError, Request, frame::Frame, route::ShardId};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Most bytes of requests that are kept for one core, so that calls which are started faster than they are
+/// answered end as errors and not in the memory of the whole machine. Eight of the largest frames.
+const BYTES_MAX: usize = 256 << 20;
+
+/// A call under way.
+#[derive(Debug)]
+struct UnderWay {
+    sequence: u64,
+    shard: ShardId,
+    /// The order in which calls were started.
+    number: u64,
+    started: Instant,
+    delivery: Delivery,
+    /// Handed to the connection that is up.
+    is_written: bool,
+    /// The whole CALL frame, for sending it again.
+    frame: Box<[u8]>,
+    /// None if nobody waits for it any more.
+    answer: Option<Sender>,
+}
+
+/// A sign of life that the session owes its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heartbeat {
+    None,
+    Wanted,
+    Written,
+}
+
+/// The calls of a session at one core.
+///
+/// Invariants:
+/// - each entry of `calls` has its slot from the session, and gives it back when it is removed;
+/// - while the connection is up, the frame of each call is in `outgoing`, and its name in `queued`, or it
+///   `is_written`; while it is down, `outgoing` and `queued` are empty and nothing `is_written`;
+/// - `bytes` is the sum of the frames; `quick` counts the calls that do not wait in their objects.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    session: Arc<Session>,
+    core: usize,
+    /// By slot.
+    calls: HashMap<u32, UnderWay>,
+    started: u64,
+    bytes: usize,
+    quick: usize,
+    heartbeat: Heartbeat,
+    is_up: bool,
+    outgoing: Vec<u8>,
+    queued: Vec<CallName>,
+    /// When the node was last heard, or something began for which it should be.
+    heard: Instant,
+    /// Since when there has been trouble with the connection.
+    trouble_since: Instant,
+    /// Why no call can be made any more.
+    ended: Option<CallError>,
+}
+
+impl InFlight {
+    pub(super) fn new(session: Arc<Session>, core: usize, now: Instant) -> InFlight {
+        InFlight {
+            session,
+            core,
+            calls: HashMap::new(),
+            started: 0,
+            bytes: 0,
+            quick: 0,
+            heartbeat: Heartbeat::None,
+            is_up: false,
+            outgoing: Vec::new(),
+            queued: Vec::new(),
+            heard: now,
+            trouble_since: now,
+            ended: None,
+        }
+    }
+
+    /// Starts a call, whose answer goes to `answer`. The request was routed here.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        request: &Request<'_>,
+        route: Route,
+        answer: Sender,
+    ) -> Result<CallName, CallError> {
+        if let Some(error) = &self.ended {
+            return Err(error.clone());
+        }
+        if self.bytes > BYTES_MAX {
+            let reason =
+                format!("{} bytes of calls to one core are under way (at most {BYTES_MAX})", self.bytes);
+            return Err(CallError::Unavailable { reason });
+        }
+        let name = self.session.slots.take()?;
+        let first = self.session.is_first_at(route.shard);
+        let mut frame = Vec::new();
+        Frame::Call(call_of(request, Attempt { name, shard: route.shard, first, retry: false }))
+            .encode(&mut frame);
+
+        if !self.awaits_answer() {
+            self.heard = now;
+        }
+        let delivery = Delivery::new(request.kind);
+        self.started += 1;
+        self.bytes += frame.len();
+        self.quick += usize::from(!delivery.waits());
+        if self.is_up {
+            self.outgoing.extend_from_slice(&frame);
+            self.queued.push(name);
+        }
+        let call = UnderWay {
+            sequence: name.sequence,
+            shard: route.shard,
+            number: self.started,
+            started: now,
+            delivery,
+            is_written: false,
+            frame: frame.into(),
+            answer: Some(answer),
+        };
+        let before = self.calls.insert(name.slot, call);
+        assert!(before.is_none(), "slot {} has two calls", name.slot);
+        Ok(name)
+    }
+
+    /// Nobody waits for this call's answer any more.
+    pub(super) fn cancel(&mut self, name: CallName) {
+        let Some(call) = self.calls.get_mut(&name.slot).filter(|call| call.sequence == name.sequence) else {
+            return;
+        };
+        call.answer = None;
+        if !self.is_up && call.is_pointless() {
+            self.remove(name.slot);
+        } else if self.is_up && call.delivery.waits() {
+            cancel_frame(name).encode(&mut self.outgoing);
+        }
+    }
+
+    /// Sends a heartbeat now, or with the next connection.
+    pub(super) fn want_heartbeat(&mut self, now: Instant) {
+        if self.heartbeat != Heartbeat::None || self.ended.is_some() {
+            return;
+        }
+        if !self.awaits_answer() {
+            self.heard = now;
+        }
+        self.heartbeat = Heartbeat::Wanted;
+        self.queue_heartbeat();
+    }
+
+    /// Everything that is to be written now, in `batch`, which is empty. Says whether there is anything. What
+    /// was handed out may arrive.
+    pub(super) fn take(&mut self, batch: &mut Vec<u8>) -> bool {
+        assert!(batch.is_empty(), "{} bytes of the last batch were not written", batch.len());
+        if self.outgoing.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut self.outgoing, batch);
+        if !self.queued.is_empty() {
+            self.session.contacts(self.core);
+        }
+        for name in self.queued.drain(..) {
+            // Its answer cannot have come before it was written.
+            let call = self.calls.get_mut(&name.slot).expect("a queued call is under way");
+            assert_eq!(call.sequence, name.sequence, "a slot moved on while its call was queued");
+            call.is_written = true;
+        }
+        true
+    }
+
+    /// The peer lives.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Takes a frame from the node.
+    pub(super) fn frame(&mut self, frame: Frame<'_>, answers: &mut Answers) -> Result<(), Failure> {
+        match frame {
+            Frame::Reply(reply) => {
+                let known = self.calls.get(&reply.slot);
+                let Some(call) = known.filter(|call| call.sequence == reply.sequence && call.is_written)
+                else {
+                    return Ok(()); // to a call that was given up
+                };
+                let (shard, delivery) = (call.shard, call.delivery);
+                let answer = match reply.result {
+                    Ok(body) => {
+                        self.session.answered(shard, Ok(()));
+                        Ok(body.to_vec())
+                    }
+                    Err(encoded) => {
+                        let error = read_error(encoded);
+                        if error == CallError::SessionExpired && call.answer.is_none() {
+                            self.session.end(false); // for another call to tell
+                        } else {
+                            self.session.answered(shard, Err(&error));
+                        }
+                        Err(delivery.error(error))
+                    }
+                };
+                answers.add(self.remove(reply.slot).answer, answer);
+                Ok(())
+            }
+            Frame::Alive { alive } => {
+                self.heartbeat = Heartbeat::None;
+                if !alive {
+                    tracing::warn!(session = ?self.session, "the session expired");
+                    self.session.end(false);
+                }
+                Ok(())
+            }
+            Frame::Reject { reason, text } => Err(rejected(reason, text)),
+            other => Err(Failure::Passing(format!("the node sent {}", other.kind()))),
+        }
+    }
+
+    /// A connection is up: everything is sent again.
+    pub(super) fn up(&mut self, now: Instant) {
+        assert!(!self.is_up && self.outgoing.is_empty() && self.queued.is_empty(), "two connections are up");
+        self.is_up = true;
+        self.heard = now;
+        let mut calls: Vec<_> = self.calls.iter_mut().collect();
+        calls.sort_unstable_by_key(|(_, call)| call.number);
+        for (slot, call) in calls {
+            let name = CallName { slot: *slot, sequence: call.sequence };
+            set_flags(&mut call.frame, self.session.is_first_at(call.shard), call.delivery.may_have_arrived);
+            self.outgoing.extend_from_slice(&call.frame);
+            self.queued.push(name);
+            if call.answer.is_none() && call.delivery.waits() {
+                cancel_frame(name).encode(&mut self.outgoing);
+            }
+        }
+        self.queue_heartbeat();
+    }
+
+    /// The connection is lost. `was_good` if it had proved itself: trouble begins only now.
+    pub(super) fn down(&mut self, now: Instant, was_good: bool) {
+        self.is_up = false;
+        self.outgoing = Vec::new();
+        self.queued.clear();
+        if was_good {
+            self.trouble_since = now;
+        }
+        if self.heartbeat == Heartbeat::Written {
+            self.heartbeat = Heartbeat::Wanted;
+        }
+        for call in self.calls.values_mut() {
+            call.delivery.may_have_arrived |= std::mem::take(&mut call.is_written);
+        }
+        let pointless = self.calls.iter().filter(|(_, call)| call.answer.is_none() && call.is_pointless());
+        for slot in pointless.map(|(slot, _)| *slot).collect::<Vec<_>>() {
+            self.remove(slot);
+        }
+    }
+
+    /// Gives the calls up that have been tried for `retry_for`.
+    pub(super) fn give_up(&mut self, now: Instant, retry_for: Duration, why: &str, answers: &mut Answers) {
+        let (trouble_since, is_over) = (self.trouble_since, |since: Instant| since + retry_for <= now);
+        let over = self.calls.iter().filter(|(_, call)| is_over(call.started.max(trouble_since)));
+        for slot in over.map(|(slot, _)| *slot).collect::<Vec<_>>() {
+            let call = self.remove(slot);
+            answers.add(call.answer, Err(call.delivery.given_up(why.to_owned())));
+        }
+    }
+
+    /// When the next call is given up, if no connection comes up before.
+    pub(super) fn next_give_up(&self, retry_for: Duration) -> Option<Instant> {
+        self.calls.values().map(|call| call.started.max(self.trouble_since) + retry_for).min()
+    }
+
+    /// Ends all calls as `error` says. Says whether anybody hears of it.
+    pub(super) fn end_calls(&mut self, error: impl Fn(Delivery) -> CallError, answers: &mut Answers) -> bool {
+        let mut is_heard = false;
+        for slot in self.calls.keys().copied().collect::<Vec<_>>() {
+            let call = self.remove(slot);
+            is_heard |= call.answer.is_some();
+            answers.add(call.answer, Err(error(call.delivery)));
+        }
+        is_heard
+    }
+
+    /// No call will be made any more; they end like this.
+    pub(super) fn end(&mut self, error: CallError) {
+        self.ended = Some(error);
+        self.heartbeat = Heartbeat::None;
+    }
+
+    /// Whether there is anything that a connection is needed for.
+    pub(super) fn needs_connection(&self) -> bool {
+        !self.calls.is_empty() || self.heartbeat != Heartbeat::None
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// When the connection counts as dead unless something is heard before. A heartbeat has less patience than
+    /// calls: another must still be in time for the lease.
+    pub(super) fn silent_at(&self, patience: Duration) -> Option<Instant> {
+        let for_heartbeat = self.session.incarnation.heartbeat_every().min(patience);
+        let patience = if self.heartbeat == Heartbeat::Written { for_heartbeat } else { patience };
+        self.awaits_answer().then(|| self.heard + patience)
+    }
+
+    /// Whether the node owes an answer within a bounded time.
+    fn awaits_answer(&self) -> bool {
+        self.quick > 0 || self.heartbeat == Heartbeat::Written
+    }
+
+    fn queue_heartbeat(&mut self) {
+        if self.is_up && self.heartbeat == Heartbeat::Wanted {
+            Frame::Heartbeat.encode(&mut self.outgoing);
+            self.heartbeat = Heartbeat::Written;
+        }
+    }
+
+    fn remove(&mut self, slot: u32) -> UnderWay {
+        let call = self.calls.remove(&slot).expect("only calls under way are removed");
+        self.bytes -= call.frame.len();
+        self.quick -= usize::from(!call.delivery.waits());
+        self.session.slots.give_back(CallName { slot, sequence: call.sequence });
+        call
+    }
+}
+
+impl UnderWay {
+    /// Whether nothing comes of never sending it again: the node has not seen it, or it changes nothing.
+    fn is_pointless(&self) -> bool {
+        self.delivery.is_read() || !self.delivery.may_have_arrived
+    }
+}
+
+fn cancel_frame(CallName { slot, sequence }: CallName) -> Frame<'static> {
+    Frame::Cancel { slot, sequence }
+}
+
+/// Where in a whole CALL frame its flags are, and two of them.
+const FLAGS_AT: usize = 5;
+const RETRY: u8 = 1;
+const FIRST: u8 = 2;
+
+/// Changes the flags of an encoded CALL.
+fn set_flags(call: &mut [u8], first: bool, retry: bool) {
+    call[FLAGS_AT] &= !(FIRST | RETRY);
+    if first {
+        call[FLAGS_AT] |= FIRST;
+    }
+    if retry {
+        call[FLAGS_AT] |= RETRY;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,356 @@
+//! The way to one core: a task that keeps one connection for all calls of a session to it.
+//!
+//! The task sleeps until there is something to connect for. On a connection it reads, writes and watches at
+//! once; when the connection ends, it connects again as long as calls are under way, with pauses that grow.
+
+use super::{
+    answer::{Answers, Sender},
+    dial::{self, Stream},
+    in_flight::InFlight,
+};
+use crate::remote::{
+    backoff::Backoff,
+    node::{Node, Route},
+    outcome::Failure,
+    session::Session,
+    slots::CallName,
+};
+use abide_net::{CallError, Request, frame::Frame, limits::FRAME_BYTES_MAX};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::tcp::{ReadHalf, WriteHalf},
+    runtime::Handle,
+    sync::Notify,
+    time::{sleep, sleep_until, timeout},
+};
+
+/// How long giving back what a session holds may take. It is a favour to others, who get it anyway when the
+/// lease ends.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes that are written at once; more in one batch count as a sign of life when they were taken.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Memory for a batch of frames that is kept for the next one.
+const BATCH_BYTES_KEPT_MAX: usize = 256 << 10;
+
+/// The way to one core.
+#[derive(Debug)]
+pub(super) struct Lane {
+    node: Arc<Node>,
+    session: Arc<Session>,
+    core: usize,
+    hello: Arc<[u8]>,
+    in_flight: Mutex<InFlight>,
+    /// There is something to write, or to connect for, or it is over.
+    changed: Notify,
+    is_started: AtomicBool,
+    is_closing: AtomicBool,
+    /// The session lives while it is closed, so that there is something to end.
+    owes_goodbye: AtomicBool,
+    /// A connection that was opened to find the node.
+    found: Mutex<Option<Stream>>,
+}
+
+/// Why a connection is over.
+enum End {
+    /// It failed.
+    Failed(Failure),
+    /// Its session is over.
+    Closed,
+}
+
+impl Lane {
+    pub(super) fn new(node: Arc<Node>, session: Arc<Session>, core: usize, hello: Arc<[u8]>) -> Lane {
+        Lane {
+            in_flight: Mutex::new(InFlight::new(session.clone(), core, Instant::now())),
+            node,
+            session,
+            core,
+            hello,
+            changed: Notify::new(),
+            is_started: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            owes_goodbye: AtomicBool::new(false),
+            found: Mutex::new(None),
+        }
+    }
+
+    /// Has a connection that is open already serve.
+    pub(super) fn adopt(&self, stream: Stream) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    }
+
+    /// Starts a call that was routed here.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        request: &Request<'_>,
+        route: Route,
+        answer: Sender,
+    ) -> Result<CallName, CallError> {
+        let name = self.in_flight().start(Instant::now(), request, route, answer)?;
+        self.wake(runtime);
+        Ok(name)
+    }
+
+    /// Nobody waits for this call's answer any more.
+    pub(super) fn cancel(&self, name: CallName) {
+        self.in_flight().cancel(name);
+        self.changed.notify_one();
+    }
+
+    /// Has the session's lease renewed.
+    pub(super) fn heartbeat(self: &Arc<Self>, runtime: &Handle) {
+        self.in_flight().want_heartbeat(Instant::now());
+        self.wake(runtime);
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.in_flight().is_up()
+    }
+
+    /// The session is let go: if it `lives`, its core is told; then the task ends.
+    pub(super) fn close(&self, lives: bool) {
+        self.owes_goodbye.store(lives, SeqCst);
+        self.is_closing.store(true, SeqCst);
+        self.changed.notify_one();
+    }
+
+    fn wake(self: &Arc<Self>, runtime: &Handle) {
+        if !self.is_started.load(SeqCst) && !self.is_started.swap(true, SeqCst) {
+            // Made out here: a runtime that is shutting down drops the task before it runs.
+            let ends = EndsCalls(self.clone());
+            runtime.spawn(async move { ends.0.run().await });
+        }
+        self.changed.notify_one();
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the calls, and then tells those that ended.
+    fn answering<T>(&self, change: impl FnOnce(&mut InFlight, &mut Answers) -> T) -> T {
+        let mut answers = Answers::default();
+        let changed = change(&mut self.in_flight(), &mut answers);
+        answers.deliver();
+        changed
+    }
+
+    async fn run(&self) {
+        let mut backoff = Backoff::new();
+        while self.is_wanted().await {
+            let began = Instant::now();
+            let stream = match self.connect(began).await {
+                Ok(stream) => stream,
+                Err(failure) => {
+                    let pause = backoff.pause();
+                    if self.failed(failure, pause) {
+                        self.pause(pause).await;
+                    }
+                    continue;
+                }
+            };
+            self.in_flight().up(Instant::now());
+            let mut has_answered = false;
+            let end = self.serve(stream, &mut has_answered).await;
+            let was_good = has_answered || began.elapsed() > self.node.settings.request_timeout;
+            self.in_flight().down(Instant::now(), was_good);
+            match end {
+                End::Closed => return,
+                End::Failed(failure) => {
+                    if was_good {
+                        backoff = Backoff::new();
+                    }
+                    let pause = backoff.pause();
+                    if self.failed(failure, pause) && self.in_flight().needs_connection() {
+                        self.pause(pause).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until a connection is needed. False when the lane is closed and needs none.
+    async fn is_wanted(&self) -> bool {
+        loop {
+            if self.is_closing.load(SeqCst) {
+                // Calls that nobody waits for end with the session.
+                return self.says_goodbye();
+            }
+            if self.in_flight().needs_connection() {
+                return true;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Whether the core may know of the session that is being closed. Asked by the lane's task alone, which is
+    /// also the one that contacts the core.
+    fn says_goodbye(&self) -> bool {
+        self.owes_goodbye.load(SeqCst) && self.session.has_contacted(self.core)
+    }
+
+    async fn connect(&self, now: Instant) -> Result<Stream, Failure> {
+        if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(found);
+        }
+        let retry_for = self.node.settings.retry_for;
+        let give_up = self.in_flight().next_give_up(retry_for).unwrap_or(now + retry_for);
+        let goodbye = self.is_closing.load(SeqCst).then(|| now + GOODBYE_MAX);
+        let deadline = goodbye.unwrap_or(give_up);
+        dial::to_core(&self.node, &self.session, self.core, &self.hello, deadline).await
+    }
+
+    /// Draws the consequences of a failure for the calls under way. Says whether to try again, after a pause:
+    /// calls that will have no patience left then are given up now, for a reason that is known.
+    fn failed(&self, failure: Failure, pause: Duration) -> bool {
+        tracing::debug!(core = self.core, ?failure, "a connection failed");
+        let is_closing = self.is_closing.load(SeqCst);
+        self.answering(|in_flight, answers| match failure {
+            _ if is_closing => {
+                // The goodbye was lost; the lease ends what the session holds.
+                self.owes_goodbye.store(false, SeqCst);
+                false
+            }
+            Failure::OtherIncarnation => {
+                let told = in_flight.end_calls(|delivery| delivery.session_ended(), answers);
+                self.session.end(told);
+                in_flight.end(CallError::SessionExpired);
+                false
+            }
+            Failure::Final(text) => {
+                in_flight.end_calls(|delivery| delivery.given_up(text.clone()), answers);
+                true
+            }
+            Failure::Passing(text) => {
+                in_flight.give_up(Instant::now() + pause, self.node.settings.retry_for, &text, answers);
+                true
+            }
+        })
+    }
+
+    /// Sleeps for so long, or until the lane is closed.
+    async fn pause(&self, pause: Duration) {
+        let closed = async {
+            while !self.is_closing.load(SeqCst) {
+                self.changed.notified().await;
+            }
+        };
+        let _ = timeout(pause, closed).await;
+    }
+
+    /// Uses a connection until it ends.
+    async fn serve(&self, mut stream: Stream, has_answered: &mut bool) -> End {
+        let Stream { socket, received } = &mut stream;
+        let (mut reader, mut writer) = socket.split();
+        let end = tokio::select! {
+            end = self.read(&mut reader, received, has_answered) => end,
+            end = self.write(&mut writer) => end,
+            end = self.watch() => end,
+        };
+        if matches!(end, End::Closed) {
+            // Answers that nobody reads would reset the connection, and the goodbye might be lost with it.
+            let read_to_end = async {
+                socket.shutdown().await?;
+                while socket.read(&mut [0; 1024]).await? > 0 {}
+                Ok::<_, std::io::Error>(())
+            };
+            let _ = timeout(GOODBYE_MAX, read_to_end).await;
+        }
+        end
+    }
+
+    async fn read(
+        &self,
+        reader: &mut ReadHalf<'_>,
+        received: &mut dial::Received,
+        has_answered: &mut bool,
+    ) -> End {
+        loop {
+            let taken = self.answering(|in_flight, answers| {
+                received.frames(FRAME_BYTES_MAX, |frame| {
+                    *has_answered |= matches!(frame, Frame::Reply(_) | Frame::Alive { .. });
+                    in_flight.frame(frame, answers)
+                })
+            });
+            if let Err(failure) = taken {
+                return End::Failed(failure);
+            }
+            if let Err(failure) = received.more(reader).await {
+                return End::Failed(failure);
+            }
+            self.in_flight().heard(Instant::now());
+        }
+    }
+
+    async fn write(&self, writer: &mut WriteHalf<'_>) -> End {
+        let mut batch = Vec::new();
+        loop {
+            batch.clear();
+            batch.shrink_to(BATCH_BYTES_KEPT_MAX);
+            let is_closing = self.is_closing.load(SeqCst);
+            if is_closing {
+                // Whatever is still to be written ends with the session.
+                if !self.says_goodbye() {
+                    return End::Closed;
+                }
+                Frame::Goodbye.encode(&mut batch);
+            } else if !self.in_flight().take(&mut batch) {
+                self.changed.notified().await;
+                continue;
+            }
+            for (n, piece) in batch.chunks(WRITE_BYTES).enumerate() {
+                if n > 0 {
+                    // The piece before went out: large values take their time. That a small one did says
+                    // nothing, for the kernel takes it from anyone.
+                    self.in_flight().heard(Instant::now());
+                }
+                if let Err(error) = writer.write_all(piece).await {
+                    return End::Failed(Failure::Passing(format!("the connection failed: {error}")));
+                }
+            }
+            if is_closing {
+                return End::Closed;
+            }
+        }
+    }
+
+    /// Ends when the node owes an answer and nothing is heard of it.
+    async fn watch(&self) -> End {
+        let patience = self.node.settings.request_timeout;
+        loop {
+            let silent_at = self.in_flight().silent_at(patience);
+            match silent_at {
+                Some(at) if at <= Instant::now() => {
+                    let text = format!("the node was silent for {patience:?}");
+                    return End::Failed(Failure::Passing(text));
+                }
+                Some(at) => sleep_until(at.into()).await,
+                // Soon enough to be in time for whatever begins meanwhile.
+                None => sleep(patience.min(self.session.incarnation.heartbeat_every())).await,
+            }
+        }
+    }
+}
+
+/// The lane's task. When it ends, on purpose or because its runtime does, so do its calls.
+struct EndsCalls(Arc<Lane>);
+
+impl Drop for EndsCalls {
+    fn drop(&mut self) {
+        let gone = || "the runtime of the connection has ended".to_owned();
+        self.0.answering(|in_flight, answers| {
+            in_flight.end_calls(|delivery| delivery.given_up(gone()), answers);
+            in_flight.end(CallError::Unavailable { reason: gone() });
+        });
+    }
+}
