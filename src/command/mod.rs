@@ -1,0 +1,135 @@
+//! What the command line can say, and what each command does.
+
+mod call;
+mod look;
+mod serve;
+
+use abide::{OpenError, RemoteOptions, Store, StoreOptions};
+use clap::{Args, Parser, Subcommand};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Shared, linearizable objects for threads that run as cloud functions.
+#[derive(Debug, Parser)]
+#[command(name = "abide", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the objects are.
+#[derive(Debug, Args)]
+struct Place {
+    /// A node's address, such as 127.0.0.1:7400.
+    #[arg(long, global = true, value_name = "ADDR", conflicts_with = "store")]
+    server: Option<String>,
+    /// The file of an embedded store, which this command opens and closes again. It is created if it is absent.
+    #[arg(long, global = true, value_name = "PATH")]
+    store: Option<PathBuf>,
+    /// Open a --store that was not closed in order as it was when it last was, without what was changed since.
+    #[arg(long, global = true)]
+    accept_loss: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM or SIGINT. Prints `ready ADDR` on standard output once it accepts connections.
+    Serve(serve::ServeArguments),
+    /// Call a method of an object and print its result as JSON.
+    Call(call::CallArguments),
+    /// List objects: type and key, one to a line.
+    Ls(look::ListArguments),
+    /// What the store, or one object, says of itself.
+    Info(look::InfoArguments),
+    /// Remove an object. Prints whether it existed.
+    Delete(look::DeleteArguments),
+}
+
+/// How a command ends other than well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line makes no sense: exit status 2.
+    Misuse(String),
+    /// It made sense, and could not be done: exit status 1.
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Failed(error.into())
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let place = arguments.place;
+    match arguments.command {
+        Command::Serve(_) if place.server.is_some() || place.store.is_some() => Err(Failure::Misuse(
+            "serve is a server of its own: it takes neither --server nor --store".to_owned(),
+        )),
+        Command::Serve(serve) => serve.run(),
+        Command::Call(call) => call.run(|| place.open()),
+        Command::Ls(list) => list.run(&place.open()?),
+        Command::Info(info) => info.run(|| place.open()),
+        Command::Delete(delete) => delete.run(|| place.open()),
+    }
+}
+
+/// How long a command waits for a node that does not answer, unless the environment says otherwise: somebody
+/// sits in front of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Place {
+    /// The store that `--server`, `--store`, or else the environment variable ABIDE names.
+    fn open(&self) -> Result<Store, Failure> {
+        match (&self.server, &self.store) {
+            (Some(address), _) => connect(address),
+            (None, Some(path)) => self.open_file(path),
+            (None, None) => match std::env::var("ABIDE") {
+                Ok(place) if abide::names_a_node(&place) => connect(&place),
+                Ok(place) if !place.is_empty() => self.open_file(Path::new(&place)),
+                _ => Err(Failure::Misuse(
+                    "which store? Give --server ADDR or --store PATH, or set ABIDE to one of them".to_owned(),
+                )),
+            },
+        }
+    }
+
+    fn open_file(&self, path: &Path) -> Result<Store, Failure> {
+        let options = StoreOptions { accept_loss: self.accept_loss, ..StoreOptions::default() };
+        Store::open_with(path, &options).map_err(|error| {
+            let hint = matches!(error, OpenError::Unclean { .. })
+                .then_some("with --accept-loss it is opened all the same");
+            let error = anyhow::Error::from(error);
+            Failure::Failed(match hint {
+                Some(hint) => anyhow::anyhow!("{error:#}; {hint}"),
+                None => error,
+            })
+        })
+    }
+}
+
+fn connect(address: &str) -> Result<Store, Failure> {
+    if !abide::names_a_node(address) {
+        return Err(Failure::Misuse(format!("{address}: a node's address is HOST:PORT")));
+    }
+    let mut options = RemoteOptions::from_env().map_err(|error| Failure::Misuse(error.to_string()))?;
+    if std::env::var_os("ABIDE_CLIENT_RETRY_FOR_MS").is_none() {
+        options.retry_for = PATIENCE;
+    }
+    Ok(Store::connect_with(address, &options)?)
+}
+
+/// Writes to standard output. A reader that has seen enough (`abide ls | head`) is no error.
+fn print(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,215 @@
+//! The `abide` command, as a shell sees it.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Child, Command, Output, Stdio},
+};
+
+fn abide(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
+    command.args(arguments).env_remove("ABIDE");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    abide(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What a command prints that must end well.
+fn prints(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout).trim_end().to_owned()
+}
+
+/// What a command says that must end with this status and print nothing.
+fn complains(status: i32, arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    text(&output.stderr)
+}
+
+/// A node that is killed when its test ends.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// Starts `abide serve`, or nothing where io_uring is forbidden.
+    fn start() -> Option<Server> {
+        let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+        if disabled.is_ok_and(|disabled| disabled.trim() != "0") {
+            eprintln!("SKIPPED: this kernel forbids io_uring, and a node needs it");
+            return None;
+        }
+        let mut command = abide(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("ready ").expect("the line says ready").to_owned();
+        Some(Server { child, address })
+    }
+
+    fn end_with(mut self, signal: i32) {
+        // SAFETY: a signal to a child that is not reaped yet touches no memory.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+        let status = self.child.wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (Some(0), None));
+    }
+}
+
+#[test]
+fn a_node_serves_calls_from_the_shell() {
+    let Some(server) = Server::start() else { return };
+    let call = |arguments: &[&str]| prints(&[&["--server", &server.address, "call"], arguments].concat());
+    assert_eq!(call(&["AtomicLong", "visits", "add_and_get", "5"]), "5");
+    assert_eq!(call(&["AtomicLong", "visits", "add_and_get", "-2"]), "3");
+    assert_eq!(call(&["Map", "words", "insert", "the", "1"]), "null");
+    assert_eq!(call(&["Map", "words", "merge", "the", "41", "sum"]), "42");
+    assert_eq!(call(&["Map", "words", "insert", "doc", r#"{"b": [1, 2], "a": null}"#]), "null");
+    assert_eq!(call(&["Map", "words", "get", "doc"]), r#"{"a":null,"b":[1,2]}"#);
+    assert_eq!(call(&["CountDownLatch", "latch", "count_down", "1", "--create", "2"]), "1");
+    assert_eq!(call(&["CyclicBarrier", "alone", "wait", "--create", "[1]"]), "0");
+    let listed = prints(&["--server", &server.address, "ls"]);
+    let mut lines: Vec<_> = listed.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["AtomicLong\tvisits", "CountDownLatch\tlatch", "CyclicBarrier\talone", "Map\twords"]);
+    assert_eq!(prints(&["--server", &server.address, "ls", "--type", "Map"]), "Map\twords");
+    assert_eq!(
+        prints(&["--server", &server.address, "ls", "vis", "--json"]),
+        r#"{"key":"visits","type":"AtomicLong"}"#
+    );
+    assert!(prints(&["--server", &server.address, "info"]).contains("objects              4"));
+    assert!(prints(&["--server", &server.address, "info", "--json"]).contains(r#""objects":4"#));
+    assert!(
+        prints(&["--server", &server.address, "info", "Map", "words", "--json"]).contains(r#""version":3"#)
+    );
+    assert_eq!(prints(&["--server", &server.address, "delete", "Map", "words"]), "true");
+    assert_eq!(prints(&["--server", &server.address, "delete", "Map", "words"]), "false");
+    assert_eq!(call(&["Map", "words", "exists"]), "false");
+}
+
+#[test]
+fn the_environment_names_the_store() {
+    let Some(server) = Server::start() else { return };
+    let output = abide(&["call", "Counter", "c", "tally"]).env("ABIDE", &server.address).output().unwrap();
+    assert_eq!(text(&output.stdout), "0\n");
+}
+
+#[test]
+fn a_store_in_a_file_keeps_objects_between_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store").into_os_string().into_string().unwrap();
+    for round in 1..=3 {
+        let arguments = ["--store", &path, "call", "AtomicLong", "visits", "increment_and_get"];
+        assert_eq!(prints(&arguments), round.to_string());
+    }
+    assert_eq!(prints(&["--store", &path, "ls"]), "AtomicLong\tvisits");
+}
+
+#[test]
+fn errors_are_on_standard_error_with_status_1() {
+    let nobody = complains(1, &["--server", "127.0.0.1:1", "ls"]);
+    assert!(nobody.contains("unavailable"), "{nobody}");
+    let gone = complains(1, &["--store", "/nonexistent/folder/store", "ls"]);
+    assert!(gone.contains("/nonexistent/folder/store"), "{gone}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store").into_os_string().into_string().unwrap();
+    let absent = complains(1, &["--store", &path, "call", "Semaphore", "s", "available"]);
+    assert!(absent.contains("--create"), "{absent}");
+    let bounds = complains(1, &["--store", &path, "call", "List", "l", "remove_at", "7"]);
+    assert!(bounds.contains("out of bounds"), "{bounds}");
+}
+
+#[test]
+fn misuse_is_status_2() {
+    let types = complains(2, &["--store", "x", "call", "AtomicLnog", "k", "get"]);
+    assert!(types.contains("AtomicLong"), "{types}");
+    let methods = complains(2, &["--store", "x", "call", "AtomicLong", "k", "put"]);
+    assert!(methods.contains("add_and_get"), "{methods}");
+    let argument = complains(2, &["--store", "x", "call", "AtomicLong", "k", "set", "many"]);
+    assert!(argument.contains("set(value: i64)"), "{argument}");
+    complains(2, &["--store", "x", "call", "Map", "k", "insert", "{\"broken\":", "1"]);
+    complains(2, &["--store", "x", "call", "AtomicLong", "k", "get", "1", "2"]);
+    complains(2, &["call", "AtomicLong", "k", "get"]);
+    complains(2, &["serve", "--server", "127.0.0.1:1"]);
+    complains(2, &["serve", "--listen", "nowhere"]);
+    complains(2, &["serve", "--listen", "127.0.0.1:0", "--cores", "99999"]);
+    complains(2, &["serve", "--listen", "127.0.0.1:0", "--lease-ms", "5"]);
+    complains(2, &["--server", "localhost", "ls"]);
+    complains(2, &["--store", "x", "call", "AtomicLong", "", "get"]);
+    let missing = complains(2, &["--store", "x", "call", "Map", "k", "entries"]);
+    assert!(missing.contains("limit"), "{missing}");
+    complains(2, &["juggle"]);
+}
+
+#[test]
+fn a_node_stops_cleanly_on_sigterm_and_sigint() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let Some(server) = Server::start() else { return };
+        assert_eq!(prints(&["--server", &server.address, "call", "Counter", "c", "tally"]), "0");
+        server.end_with(signal);
+    }
+}
+
+#[test]
+fn a_node_without_lockable_memory_says_what_to_set() {
+    let mut command = abide(&["serve", "--listen", "127.0.0.1:0"]);
+    // SAFETY: between fork and exec only this system call is made, which reads a local struct.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };
+            match libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert!(said.contains("64 KiB") && said.contains("ulimit -l 512"), "{said}");
+}
+
+#[test]
+fn a_node_without_io_uring_says_what_to_set() {
+    let mut command = abide(&["serve", "--listen", "127.0.0.1:0"]);
+    let filter = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    // Loads the number of the system call; io_uring_setup fails with EPERM, all else is allowed. This is what
+    // the default profile of a container does.
+    let program = [
+        filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32, 0, 1),
+        filter(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0),
+        filter(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    // SAFETY: between fork and exec only these two system calls are made; the program outlives them.
+    unsafe {
+        command.pre_exec(move || {
+            let filters = libc::sock_fprog { len: 4, filter: program.as_ptr().cast_mut() };
+            let forbidden = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filters) == 0;
+            if forbidden { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert!(said.contains("io_uring is forbidden") && said.contains("kernel.io_uring_disabled"), "{said}");
+}
