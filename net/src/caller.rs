@@ -25,6 +25,17 @@ pub enum Creation<'a> {
     Exactly(&'a [u8]),
 }
 
+impl<'a> Creation<'a> {
+    /// As a CALL frame carries it: the arguments, and whether those of an existing object must be equal.
+    pub fn in_frame(self) -> Option<(&'a [u8], bool)> {
+        match self {
+            Creation::Never => None,
+            Creation::IfAbsent(arguments) => Some((arguments, false)),
+            Creation::Exactly(arguments) => Some((arguments, true)),
+        }
+    }
+}
+
 /// One call, before it has a session and a place to go.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {

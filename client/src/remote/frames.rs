@@ -50,11 +50,7 @@ pub(crate) fn call_of<'a>(request: &Request<'a>, attempt: Attempt) -> Call<'a> {
         sequence: attempt.name.sequence,
         epoch: request.epoch,
         key: request.key,
-        creation: match request.creation {
-            Creation::Never => None,
-            Creation::IfAbsent(arguments) => Some((arguments, false)),
-            Creation::Exactly(arguments) => Some((arguments, true)),
-        },
+        creation: request.creation.in_frame(),
         arguments: request.arguments,
     }
 }

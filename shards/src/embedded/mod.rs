@@ -20,7 +20,7 @@ use crate::{
     shard::{Event, SessionId, Shard, ShardConfig},
 };
 use abide_net::{
-    CallError, Caller, Creation, Request,
+    CallError, Caller, Request,
     caller::{AsyncCaller, CallFuture},
     frame::Call,
     route::{check_key, shard_of},
@@ -157,11 +157,7 @@ impl EmbeddedStore {
             sequence,
             epoch: request.epoch,
             key: request.key,
-            creation: match request.creation {
-                Creation::Never => None,
-                Creation::IfAbsent(arguments) => Some((arguments, false)),
-                Creation::Exactly(arguments) => Some((arguments, true)),
-            },
+            creation: request.creation.in_frame(),
             arguments: request.arguments,
         })
     }

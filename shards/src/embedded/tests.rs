@@ -1,5 +1,5 @@
 use super::*;
-use abide_net::{MethodKind, codec};
+use abide_net::{Creation, MethodKind, codec};
 use abide_schema::{
     Method, ObjectType,
     types::{atomic_long, count_down_latch, cyclic_barrier, mutex},
