@@ -77,13 +77,13 @@ impl Session {
             Err(CallError::SessionExpired) => self.end(true),
             // Refused at the door perhaps, before it was let in.
             Err(CallError::SessionsFull { .. }) => {}
-            _ => self.known[shard as usize].store(true, SeqCst),
+            _ => raise(&self.known[shard as usize]),
         }
     }
 
     /// A call is about to be sent to this core.
     pub(crate) fn contacts(&self, core: usize) {
-        self.contacted[core].store(true, SeqCst);
+        raise(&self.contacted[core]);
     }
 
     /// Whether this core may know of the session.
@@ -118,6 +118,13 @@ impl Session {
             standing if standing == Standing::Ended as u8 => Standing::Ended,
             _ => Standing::EndedAndTold,
         }
+    }
+}
+
+/// Sets a flag that nearly always is set: threads that only look at it do not take it from one another.
+fn raise(flag: &AtomicBool) {
+    if !flag.load(SeqCst) {
+        flag.store(true, SeqCst);
     }
 }
 

@@ -294,12 +294,13 @@ impl InFlight {
         self.calls.values().map(|call| call.started.max(self.trouble_since) + retry_for).min()
     }
 
-    /// Ends all calls as `error` says. Says whether anybody hears of it.
+    /// Ends all calls as `error` says, also in the middle of a connection. Says whether anybody hears of it.
     pub(super) fn end_calls(&mut self, error: impl Fn(Delivery) -> CallError, answers: &mut Answers) -> bool {
         let mut is_heard = false;
         for slot in self.calls.keys().copied().collect::<Vec<_>>() {
-            let call = self.remove(slot);
+            let mut call = self.remove(slot);
             is_heard |= call.answer.is_some();
+            call.delivery.may_have_arrived |= call.is_written;
             answers.add(call.answer, Err(error(call.delivery)));
         }
         is_heard

@@ -200,6 +200,24 @@ fn calls_are_given_up_as_what_is_known_of_them() {
 }
 
 #[test]
+fn calls_that_end_with_their_runtime_may_have_been_made_if_they_were_written() {
+    let mut driver = Driver::up();
+    let (_, mut written) = driver.start("a", Write);
+    driver.written();
+    let (_, mut queued) = driver.start("a", Write);
+    let mut answers = Answers::default();
+    assert!(driver.calls.end_calls(|delivery| delivery.given_up("over".to_owned()), &mut answers));
+    answers.deliver();
+    assert!(matches!(written.try_recv(), Ok(Err(CallError::Unknown { .. }))));
+    assert!(matches!(queued.try_recv(), Ok(Err(CallError::Unavailable { .. }))));
+    driver.calls.end(CallError::NoSpace);
+    let (sender, _receiver) = channel();
+    let request = request("a", Write);
+    let route = driver.session.incarnation.route(&request).unwrap();
+    assert_eq!(driver.calls.start(driver.now, &request, route, sender), Err(CallError::NoSpace));
+}
+
+#[test]
 fn time_on_a_good_connection_uses_up_no_patience() {
     let mut driver = Driver::up();
     let (_, _answer) = driver.start("a", Wait);
