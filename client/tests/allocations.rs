@@ -1,5 +1,7 @@
 //! A call that needs no memory of its own allocates none.
 
+mod support;
+
 use abide_client::Store;
 use abide_net::{CallError, Caller, Request};
 use std::{
@@ -61,6 +63,19 @@ fn a_call_with_numbers_allocates_nothing() {
     let before = ALLOCATIONS.get();
     for _ in 0..100 {
         assert_eq!(visits.add_and_get(1_000_000), Ok(5));
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
+fn a_call_over_the_network_allocates_nothing() {
+    let node = support::TestNode::small();
+    let store = Store::connect_with(&node.address(), &support::options()).unwrap();
+    let visits = store.atomic_long("visits");
+    visits.add_and_get(5).unwrap(); // the connection's memory is made here
+    let before = ALLOCATIONS.get();
+    for n in 2..100 {
+        assert_eq!(visits.add_and_get(5), Ok(5 * n));
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use abide_client::{CallError, RemoteOptions, Store};
+use abide_client::{CallError, RemoteOptions, Store, transport::TransportKind};
 use abide_net::frame::RejectReason;
 use std::{
     sync::{
@@ -67,11 +67,18 @@ fn a_call_that_was_lost_on_the_way_is_made() {
 
 #[test]
 fn each_of_a_thousand_increments_is_applied_once_whatever_is_cut() {
+    // Where io_uring is forbidden, both are the same.
+    for transport in [TransportKind::Socket, TransportKind::Auto] {
+        increments_are_applied_once(RemoteOptions { transport, ..options() });
+    }
+}
+
+fn increments_are_applied_once(options: RemoteOptions) {
     const INCREMENTS: usize = 1_000;
     const THREADS: usize = 4;
     let seed = seed();
     let node = TestNode::start(NodeOptions { cores: 2, ..NodeOptions::default() });
-    let store = connect(&node);
+    let store = Store::connect_with(&node.address(), &options).unwrap();
     let mut random = fastrand::Rng::with_seed(seed);
     let cuts = Arc::new(AtomicUsize::new(0));
     let counted = cuts.clone();

@@ -94,14 +94,15 @@ async fn each_of_a_thousand_increments_is_applied_once_whatever_is_cut() {
     let faults = Arc::new(AtomicUsize::new(0));
     let counted = faults.clone();
     node.on(move |_| {
-        // Each fault here is one for all the calls on the connection.
-        let act = match random.u32(..200) {
-            0..6 => Act::Cut,
-            6..9 => Act::CutMidReply,
-            9 => Act::Garbage,
-            10 => Act::Reject(RejectReason::Busy, "too much to do"),
-            11..14 => Act::Noise,
-            14 => Act::Delay(Duration::from_millis(random.u64(..5))),
+        // Rarer than for blocking calls: each cut is one for all the calls on the connection, of which each
+        // is made, or asked for, again.
+        let act = match random.u32(..1_000) {
+            0..5 => Act::Cut,
+            5..8 => Act::CutMidReply,
+            8 => Act::Garbage,
+            9 => Act::Reject(RejectReason::Busy, "too much to do"),
+            10..25 => Act::Noise,
+            25..30 => Act::Delay(Duration::from_millis(random.u64(..5))),
             _ => return Act::Go,
         };
         counted.fetch_add(1, SeqCst);
@@ -129,6 +130,7 @@ async fn each_of_a_thousand_increments_is_applied_once_whatever_is_cut() {
     }
     assert_eq!(total, (TASKS * EACH) as i64);
     assert!(faults.load(SeqCst) > 30, "only {} faults", faults.load(SeqCst));
+    assert!(node.connections_opened() > 10, "{} connections", node.connections_opened());
 }
 
 #[tokio::test]
@@ -185,6 +187,15 @@ async fn a_restart_between_calls_is_told_once_and_the_next_call_works() {
     sleep(Duration::from_millis(30)).await;
     assert_eq!(number.increment_and_get().await, Err(CallError::SessionExpired));
     assert_eq!(number.increment_and_get().await, Ok(6));
+}
+
+#[tokio::test]
+async fn a_restart_before_the_first_call_is_told_and_nothing_is_unknown() {
+    let node = TestNode::small();
+    let counter = connect(&node).await.atomic_long("n");
+    node.restart(Keep::Nothing);
+    assert_eq!(counter.increment_and_get().await, Err(CallError::SessionExpired));
+    assert_eq!(counter.increment_and_get().await, Ok(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use abide_net::{
     frame::{self, Call, Frame, Hello, RejectReason, Welcome},
     route::ShardId,
 };
+
 /// Longest first frame of a node: a WELCOME of 65535 cores takes 131 KiB.
 pub(crate) const WELCOME_BYTES_MAX: usize = 256 << 10;
 

@@ -20,7 +20,7 @@
 //! | `Unavailable` | no (or it was a read) | nothing answered for [`retry_for`](RemoteOptions::retry_for); call again |
 //! | `Unknown` | perhaps | it was sent, and nothing answers, or its session is gone |
 //! | `SessionExpired` | no (or it was a read) | what the session held is given back; the next call begins a new one |
-//! | any other | yes, with this answer | |
+//! | any other | this is its answer, or why it was not sent | |
 //!
 //! # When a session ends
 //! A session ends with its [`Remote`], or when its shards heard nothing of it for a lease, or with its node: a

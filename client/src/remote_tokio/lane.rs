@@ -8,14 +8,18 @@ use super::{
     dial::{self, Stream},
     in_flight::InFlight,
 };
-use crate::remote::{
-    backoff::Backoff,
-    node::{Node, Route},
-    outcome::Failure,
-    session::Session,
-    slots::CallName,
+use crate::{
+    remote::{
+        backoff::Backoff,
+        node::{Node, Route},
+        outcome::Failure,
+        session::Session,
+        slots::CallName,
+    },
+    transport::is_quiet,
 };
 use abide_net::{CallError, Request, frame::Frame, limits::FRAME_BYTES_MAX};
+use socket2::SockRef;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -200,7 +204,9 @@ impl Lane {
     }
 
     async fn connect(&self, now: Instant) -> Result<Stream, Failure> {
-        if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Nobody has read from it since, so its end would not have been noticed.
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(found) = found.filter(|found| is_quiet(SockRef::from(&found.socket))) {
             return Ok(found);
         }
         let retry_for = self.node.settings.retry_for;

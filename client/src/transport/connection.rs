@@ -122,13 +122,7 @@ impl Connection {
     /// Whether the peer, as far as is known here, keeps the connection open and has sent nothing that nobody
     /// has received yet. Does not wait. A user between two requests expects just that.
     pub fn is_quiet(&self) -> bool {
-        if self.poisoned || !self.received.is_empty() {
-            return false;
-        }
-        let socket = SockRef::from(&self.socket);
-        let peeked =
-            socket.recv_with_flags(&mut [MaybeUninit::uninit()], libc::MSG_PEEK | libc::MSG_DONTWAIT);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        !self.poisoned && self.received.is_empty() && is_quiet(SockRef::from(&self.socket))
     }
 
     /// The other side.
@@ -241,6 +235,12 @@ fn fate(frames: &[u8], sent_bytes: usize) -> RequestFate {
     };
     // With no frames at all (0 < 0) the question is about the requests of earlier calls.
     if sent_bytes < first_frame_bytes { RequestFate::NotDelivered } else { RequestFate::Unknown }
+}
+
+/// Whether a socket is open and has nothing to receive. Does not wait.
+pub(crate) fn is_quiet(socket: SockRef<'_>) -> bool {
+    let peeked = socket.recv_with_flags(&mut [MaybeUninit::uninit()], libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// What every connection to a node is set to: requests leave at once, and a machine that vanished is noticed.

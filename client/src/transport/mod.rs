@@ -43,7 +43,7 @@ mod uring;
 
 pub use connection::Connection;
 #[cfg(feature = "tokio")]
-pub(crate) use connection::set_options;
+pub(crate) use connection::{is_quiet, set_options};
 pub use error::{RequestFate, TransportError};
 pub use kind::{Transport, TransportKind, UnknownTransport, UringUnavailable};
 
