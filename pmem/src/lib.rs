@@ -2,8 +2,12 @@
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
+pub mod heap;
+pub mod layout;
 pub mod mem;
 
+pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
+pub use layout::{Geometry, Identity};
 pub use mem::{MediaError, Mem, Rule, Site};
 
 /// What survives.

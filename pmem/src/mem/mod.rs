@@ -12,6 +12,7 @@
 mod site;
 
 pub use site::{Rule, Site};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes in a cache line: what one write-back covers.
 pub const LINE: u64 = 64;
@@ -103,6 +104,16 @@ pub trait Mem: Send + Sync {
     /// Whether what was stored and fenced so far can be relied upon. To be asked after the fence and before
     /// anything is acknowledged.
     fn health(&self) -> Result<(), MediaError>;
+
+    /// Takes a lock in ordinary memory. Simulated memory lets its other threads run while it waits.
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the memory that the caller waits for another thread, `attempt` times so far.
+    fn pause(&self, attempt: u32) {
+        if attempt < 32 { std::hint::spin_loop() } else { std::thread::yield_now() }
+    }
 
     /// Whether this memory wants a rule of the protocol broken, to see whether the checks notice. Real memory never
     /// does, and the compiler removes the question.
