@@ -3,6 +3,7 @@
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
 pub mod mem;
+pub mod sim;
 
 pub use mem::{MediaError, Mem, Rule, Site};
 

@@ -104,6 +104,15 @@ pub trait Mem: Send + Sync {
     /// anything is acknowledged.
     fn health(&self) -> Result<(), MediaError>;
 
+    /// To be called in each turn of a loop that waits for another thread. Simulated memory lets that thread run.
+    ///
+    /// Code over this trait must not block in any other way while it holds something that another thread waits for: the
+    /// schedule explorer runs one thread at a time, and knows of a wait only what is said here.
+    #[inline(always)]
+    fn pause(&self) {
+        std::hint::spin_loop();
+    }
+
     /// Whether this memory wants a rule of the protocol broken, to see whether the checks notice. Real memory never
     /// does, and the compiler removes the question.
     #[inline(always)]
