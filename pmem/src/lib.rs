@@ -5,6 +5,7 @@
 pub mod heap;
 pub mod layout;
 pub mod mem;
+pub mod sim;
 
 pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
 pub use layout::{Geometry, Identity};

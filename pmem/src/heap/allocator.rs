@@ -178,5 +178,4 @@ impl Allocator {
         }
         self.make_ready(index);
     }
-
 }

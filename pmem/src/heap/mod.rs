@@ -20,6 +20,8 @@ mod pool;
 mod record;
 mod recovery;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod view;
 mod watermark;

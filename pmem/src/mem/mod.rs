@@ -110,9 +110,13 @@ pub trait Mem: Send + Sync {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the memory that the caller waits for another thread, `attempt` times so far.
-    fn pause(&self, attempt: u32) {
-        if attempt < 32 { std::hint::spin_loop() } else { std::thread::yield_now() }
+    /// To be called in each turn of a loop that waits for another thread. Simulated memory lets that thread run.
+    ///
+    /// Code over this trait must not block in any other way while it holds something that another thread waits for: the
+    /// schedule explorer runs one thread at a time, and knows of a wait only what is said here.
+    #[inline(always)]
+    fn pause(&self) {
+        std::hint::spin_loop();
     }
 
     /// Whether this memory wants a rule of the protocol broken, to see whether the checks notice. Real memory never
