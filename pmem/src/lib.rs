@@ -6,6 +6,7 @@ pub mod heap;
 pub mod layout;
 pub mod mem;
 pub mod sim;
+pub mod types;
 
 pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
 pub use layout::{Geometry, Identity};

@@ -170,7 +170,7 @@ impl<M: Mem> Tx<'_, M> {
     }
 
     fn list_head(&self, class: usize) -> u64 {
-        self.heap.layout().shard(self.shard) + SHARD_LISTS + class as u64 * WORD
+        self.heap.layout().shard_header(self.shard) + SHARD_LISTS + class as u64 * WORD
     }
 
     /// Puts a chunk at the head of its class's list of chunks with room.
@@ -221,7 +221,7 @@ impl<M: Mem> Tx<'_, M> {
 
     /// Notes how far into the region the shard has gone.
     fn raise_high_chunk(&mut self, end: u32) -> Result<(), HeapError> {
-        let high = self.heap.layout().shard(self.shard) + SHARD_HIGH_CHUNK;
+        let high = self.heap.layout().shard_header(self.shard) + SHARD_HIGH_CHUNK;
         if self.word(high) < u64::from(end) { self.write(high, end.into()) } else { Ok(()) }
     }
 

@@ -52,6 +52,8 @@ use writer::WriterState;
 pub(crate) const SHARD_HIGH_CHUNK: u64 = 2 * LINE;
 /// Words of a shard's header for its command ring: position of its oldest and of its next byte.
 pub(crate) const SHARD_COMMANDS: u64 = 2 * LINE + WORD;
+/// Word of a shard's header: head of its garbage list.
+pub(crate) const SHARD_GARBAGE: u64 = 2 * LINE + 3 * WORD;
 /// Words of a shard's header: heads of the lists of chunks with room, one a class.
 pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
 
@@ -96,7 +98,7 @@ impl<M: Mem> Heap<M> {
         mem.flush(Site::FormatFlush, SUPERBLOCK_COPY, SUPERBLOCK_BYTES as u64);
         let seed = superblock.checksum_seed();
         for shard in 0..geometry.shards {
-            Watermark::initial().store(mem, seed, layout.shard(shard), Site::FormatFlush);
+            Watermark::initial().store(mem, seed, layout.shard_header(shard), Site::FormatFlush);
         }
         State::new(mem.len()).store(mem, seed);
         mem.fence(Site::FormatFence);
@@ -141,7 +143,7 @@ impl<M: Mem> Heap<M> {
         for shard in 0..layout.geometry().shards {
             let recovered = recovery::recover_shard(&mem, layout, seed, shard, state.run_id, clean)?;
             let visible = Visible::new(batch_words);
-            high = high.max(mem.load(layout.shard(shard) + SHARD_HIGH_CHUNK));
+            high = high.max(mem.load(layout.shard_header(shard) + SHARD_HIGH_CHUNK));
             shards.push(Shard {
                 writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
                 visible,

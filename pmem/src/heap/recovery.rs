@@ -28,7 +28,7 @@ pub(super) fn recover_shard(
     clean: bool,
 ) -> Result<Recovered, HeapOpenError> {
     let corrupt = |what| HeapOpenError::CorruptShard { shard, what };
-    let header = layout.shard(shard);
+    let header = layout.shard_header(shard);
     let watermark = Watermark::load(mem, seed, header).ok_or(corrupt("watermark"))?;
     if clean {
         let last = last_batch(mem, layout, seed, shard, watermark).unwrap_or(watermark.batch);

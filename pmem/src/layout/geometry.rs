@@ -240,7 +240,7 @@ impl Layout {
     }
 
     /// Offset of a shard's header.
-    pub(crate) fn shard(&self, shard: u32) -> u64 {
+    pub(crate) fn shard_header(&self, shard: u32) -> u64 {
         self.shards + u64::from(shard) * SHARD_BYTES
     }
 
