@@ -21,6 +21,8 @@ mod record;
 mod recovery;
 mod shard;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod tx;
 mod view;

@@ -1,28 +1,13 @@
 //! A heap over simulated memory: what is committed is there after any crash, and blocks neither leak nor meet twice.
 
-use super::*;
+use super::{
+    testing::{heap, reopen},
+    *,
+};
 use crate::{
     mem::WORD,
     sim::{Limits, Sim},
 };
-
-const BYTES: u64 = 64 << 10;
-
-fn identity() -> Identity {
-    Identity { uuid: [3; 16], hash_key: [4; 16], created_s: 0 }
-}
-
-fn heap() -> Heap<Sim> {
-    let sim = Sim::new(BYTES);
-    Heap::format(&sim, identity(), Geometry::tiny()).unwrap();
-    Heap::<Sim>::finish_format(&sim).unwrap();
-    Heap::open(sim, [0; 16]).unwrap()
-}
-
-fn reopen(heap: &Heap<Sim>) -> Heap<Sim> {
-    let sim = Sim::with_words(heap.mem().config(), heap.mem().durable_words());
-    Heap::open(sim, [0; 16]).unwrap()
-}
 
 fn allocate(heap: &Heap<Sim>, bytes: u64) -> Result<u64, HeapError> {
     heap.atomically(0, |tx| tx.allocate(bytes))

@@ -14,7 +14,10 @@ use super::{
     recovery::Recovered,
     tx::Tx,
 };
-use crate::mem::{LINE, MediaError, Mem, Rule, Site};
+use crate::{
+    mem::{LINE, MediaError, Mem, Rule, Site},
+    types::{commands::Trims, completions::CompletionHints},
+};
 use std::sync::MutexGuard;
 
 /// What the writers of a shard hand on to each other.
@@ -39,6 +42,8 @@ pub(super) struct WriterState {
     pub(super) freed: Vec<Freed>,
     pub(super) allocator: Allocator,
     pub(super) scratch: Scratch,
+    pub(super) completion_hints: CompletionHints,
+    pub(super) trims: Trims,
     /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
     unfenced: Vec<u64>,
     unfenced_by: usize,
@@ -67,6 +72,8 @@ impl WriterState {
             freed: Vec::new(),
             allocator: Allocator::new(),
             scratch: Scratch::default(),
+            completion_hints: CompletionHints::default(),
+            trims: Trims::default(),
             unfenced: Vec::new(),
             unfenced_by: 0,
             failed: None,
