@@ -92,8 +92,19 @@ fn thread_mark() -> usize {
 pub struct Writer<'h, M: Mem> {
     heap: &'h Heap<M>,
     shard: u32,
-    shard_ref: &'h Shard,
+    shard_ref: &'h Shard<M>,
     state: MutexGuard<'h, WriterState>,
+    /// After the lock, so that it is free when somebody is woken.
+    _wake: WakeQueued<'h, M>,
+}
+
+/// Wakes somebody who waits for the shard, when it is dropped.
+struct WakeQueued<'h, M: Mem>(&'h Heap<M>, u32);
+
+impl<M: Mem> Drop for WakeQueued<'_, M> {
+    fn drop(&mut self) {
+        self.0.wake_queued(self.1);
+    }
 }
 
 impl<M: Mem> std::fmt::Debug for Writer<'_, M> {
@@ -106,10 +117,10 @@ impl<'h, M: Mem> Writer<'h, M> {
     pub(super) fn new(
         heap: &'h Heap<M>,
         shard: u32,
-        shard_ref: &'h Shard,
+        shard_ref: &'h Shard<M>,
         state: MutexGuard<'h, WriterState>,
     ) -> Self {
-        Self { heap, shard, shard_ref, state }
+        Self { heap, shard, shard_ref, state, _wake: WakeQueued(heap, shard) }
     }
 
     /// Runs a failure-atomic block as a part of the current batch. All of its changes take effect, or none. It sees those
