@@ -59,6 +59,8 @@ pub(crate) const SHARD_HIGH_CHUNK: u64 = 2 * LINE;
 pub(crate) const SHARD_COMMANDS: u64 = 2 * LINE + WORD;
 /// Word of a shard's header: head of its garbage list.
 pub(crate) const SHARD_GARBAGE: u64 = 2 * LINE + 3 * WORD;
+/// Word of a shard's header that is written to have something to commit.
+pub(crate) const SHARD_NUDGE: u64 = 2 * LINE + 4 * WORD;
 /// Words of a shard's header: heads of the lists of chunks with room, one a class.
 pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
 
