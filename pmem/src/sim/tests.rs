@@ -202,12 +202,15 @@ fn flushes_and_fences_for_nothing_are_counted() {
     sim.store(A, 1);
     sim.flush(FLUSH, A, 65);
     sim.fence(FENCE);
+    let before = sim.counters();
     sim.fence(FENCE);
     let _ = (sim.load(A), sim.compare_exchange(A, 0, 0));
     let counters = sim.counters();
     assert_eq!((counters.loads, counters.stores), (2, 1));
     assert_eq!((counters.flushes, counters.flushes_clean), (2, 1));
     assert_eq!((counters.fences, counters.fences_empty), (3, 2));
+    let since = counters.since(before);
+    assert_eq!(since, Counters { loads: 2, fences: 1, fences_empty: 1, ..Counters::default() });
 }
 
 #[test]
@@ -293,9 +296,13 @@ fn replicas_hold_what_whole_copies_would() {
     for seed in 0..if cfg!(miri) { 4 } else { 400 } {
         println!("seed {seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
-        let sim = Sim::new(LINES * 64);
-        let mut replicas = Replicas::new(&SimConfig::default(), &sim.durable_words(), 3);
-        descend(&mut replicas, 0, &sim, &mut rng, &step, &words);
+        let mut replicas = Replicas::new(&SimConfig::default(), &[0; LINES as usize * 8], 3);
+        for _ in 0..3 {
+            let start = (0..LINES * 8).map(|_| if rng.bool() { 0 } else { rng.u64(..) }).collect();
+            let sim = Sim::with_words(&SimConfig::default(), start);
+            replicas.restart(&sim.durable_words());
+            descend(&mut replicas, 0, &sim, &mut rng, &step, &words);
+        }
     }
 }
 
