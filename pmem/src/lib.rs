@@ -2,9 +2,15 @@
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
+mod checksum;
+pub mod heap;
+pub mod layout;
 pub mod mem;
 pub mod sim;
+pub mod types;
 
+pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
+pub use layout::{Geometry, Identity};
 pub use mem::{MediaError, Mem, Rule, Site};
 
 /// What survives.

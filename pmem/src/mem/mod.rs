@@ -12,6 +12,7 @@
 mod site;
 
 pub use site::{Rule, Site};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes in a cache line: what one write-back covers.
 pub const LINE: u64 = 64;
@@ -37,6 +38,9 @@ pub enum MediaError {
 /// an offset that was read from the media has checked it before. Implementations differ in what
 /// [`fence`](Self::fence) promises: see [`Domain`](crate::Domain).
 pub trait Mem: Send + Sync {
+    /// Whether a thread that waits for another one may be put to sleep. Not where threads are run one at a time.
+    const SLEEPS: bool = true;
+
     /// Bytes that can be accessed. Only grows.
     fn len(&self) -> u64;
 
@@ -103,6 +107,11 @@ pub trait Mem: Send + Sync {
     /// Whether what was stored and fenced so far can be relied upon. To be asked after the fence and before
     /// anything is acknowledged.
     fn health(&self) -> Result<(), MediaError>;
+
+    /// Takes a lock in ordinary memory. Simulated memory lets its other threads run while it waits.
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// To be called in each turn of a loop that waits for another thread. Simulated memory lets that thread run.
     ///

@@ -44,7 +44,7 @@ use mutant::{Faults, SeenCells};
 use std::{
     cell::Cell,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
@@ -310,6 +310,8 @@ impl Sim {
 }
 
 impl Mem for Sim {
+    const SLEEPS: bool = false;
+
     fn len(&self) -> u64 {
         self.words.len() as u64 * WORD
     }
@@ -371,6 +373,16 @@ impl Mem for Sim {
             0 => Ok(()),
             1 => Err(MediaError::RegionLost),
             _ => Err(MediaError::IoPoisoned),
+        }
+    }
+
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        loop {
+            match mutex.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+                Err(TryLockError::WouldBlock) => self.pause(),
+            }
         }
     }
 
