@@ -172,7 +172,6 @@ impl<'a, S: Scenario> Run<'a, S> {
         let plan = self.plan(threads);
 
         // The moments begin with what is durable now. What recovery left pending is pending in them too.
-        let _ = sim.crash_point();
         let words = sim.durable_words();
         let failed = Mutex::new(None);
         let observer = Arc::clone(&notes) as Arc<dyn Observer>;
