@@ -231,8 +231,12 @@ fn what_somebody_saw_after_recovery_must_survive_the_next_crash() {
     let mut budget = Budget::images(10 * BUDGET);
     budget.violations_max = 20;
     let report = explore(&Register(CacheIsRightButMemoryWrong), &SimConfig::default(), &budget);
-    let shown = |violation: &&Violation| violation.why.contains("but it was");
-    assert!(report.violations.iter().any(|violation| shown(&violation)), "{:?}", report.violations);
+    // Not those of formatting, where everybody knows what an empty structure shows.
+    let shown = |violation: &Violation| {
+        violation.why.contains("but it was")
+            && !violation.place.iter().any(|place| place.contains("formatting"))
+    };
+    assert!(report.violations.iter().any(shown), "{:?}", report.violations);
 }
 
 #[test]
