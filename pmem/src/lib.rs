@@ -2,13 +2,8 @@
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
+pub mod mapping;
 pub mod mem;
 
+pub use mapping::{Domain, Mapping, Persistence};
 pub use mem::{MediaError, Mem, Rule, Site};
-
-/// What survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Domain {
-    /// Nothing.
-    Volatile,
-}
