@@ -210,3 +210,6 @@ fn restore_default(signal: c_int) {
         libc::raise(signal);
     }
 }
+
+#[cfg(test)]
+mod tests;
