@@ -2,8 +2,14 @@
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
+pub mod heap;
+pub mod layout;
 pub mod mapping;
 pub mod mem;
+pub mod sim;
+pub mod types;
 
+pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
+pub use layout::{Geometry, Identity};
 pub use mapping::{Domain, Mapping, Persistence};
 pub use mem::{MediaError, Mem, Rule, Site};

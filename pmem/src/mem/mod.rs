@@ -12,6 +12,7 @@
 mod site;
 
 pub use site::{Rule, Site};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes in a cache line: what one write-back covers.
 pub const LINE: u64 = 64;
@@ -103,6 +104,20 @@ pub trait Mem: Send + Sync {
     /// Whether what was stored and fenced so far can be relied upon. To be asked after the fence and before
     /// anything is acknowledged.
     fn health(&self) -> Result<(), MediaError>;
+
+    /// Takes a lock in ordinary memory. Simulated memory lets its other threads run while it waits.
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called in each turn of a loop that waits for another thread. Simulated memory lets that thread run.
+    ///
+    /// Code over this trait must not block in any other way while it holds something that another thread waits for: the
+    /// schedule explorer runs one thread at a time, and knows of a wait only what is said here.
+    #[inline(always)]
+    fn pause(&self) {
+        std::hint::spin_loop();
+    }
 
     /// Whether this memory wants a rule of the protocol broken, to see whether the checks notice. Real memory never
     /// does, and the compiler removes the question.

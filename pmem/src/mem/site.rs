@@ -49,6 +49,10 @@ named! {
         CommitFence,
         /// Words applied in place.
         ApplyFlush,
+        /// Words that another thread applied and did not fence.
+        HandOverFlush,
+        /// Before a region is said to be closed in order.
+        SettleFence,
         /// Recovery: words replayed in place.
         ReplayFlush,
         /// Recovery: after the replay, before the watermark.

@@ -1,0 +1,296 @@
+//! The heap: blocks, words and failure-atomic blocks in a region's shards (mode R).
+//!
+//! A shard has one writer at a time, and any number of readers that it never blocks. The writer runs
+//! failure-atomic blocks ([`Tx`]) whose changes stay in a write set; each becomes a record in the shard's redo ring. One
+//! fence commits a batch of them with all that they allocated, freed and wrote; then the words are put in place.
+//! Recovery replays the last two batches of each shard and looks at nothing else.
+//!
+//! Read in this order: [`Writer`] and [`Tx`] (writer.rs, tx.rs), the record (record.rs), what readers see (shard.rs,
+//! view.rs), recovery (recovery.rs, watermark.rs), blocks (allocator.rs, descriptor.rs, pool.rs).
+//!
+//! A heap is generic over its memory and does no I/O: [`Region`](crate::Region) gives it a file.
+
+mod allocator;
+mod blocks;
+pub(crate) mod descriptor;
+mod epoch;
+mod error;
+mod overlay;
+mod pool;
+mod record;
+mod recovery;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod tx;
+mod view;
+mod watermark;
+mod writer;
+
+pub use error::{HeapError, HeapOpenError};
+pub use tx::Tx;
+pub use view::{Reader, View};
+pub use writer::Writer;
+
+use crate::{
+    layout::{
+        Geometry, Identity, Layout, SUPERBLOCK, SUPERBLOCK_BYTES, SUPERBLOCK_COPY, Shutdown, State,
+        Superblock, SuperblockError,
+    },
+    mem::{LINE, Mem, Site, WORD},
+};
+use pool::ChunkPool;
+use shard::Visible;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+use watermark::Watermark;
+use writer::WriterState;
+
+/// Word of a shard's header: one more than the highest chunk that it ever took.
+pub(crate) const SHARD_HIGH_CHUNK: u64 = 2 * LINE;
+/// Words of a shard's header for its command ring: position of its oldest and of its next byte.
+pub(crate) const SHARD_COMMANDS: u64 = 2 * LINE + WORD;
+/// Word of a shard's header: head of its garbage list.
+pub(crate) const SHARD_GARBAGE: u64 = 2 * LINE + 3 * WORD;
+/// Words of a shard's header: heads of the lists of chunks with room, one a class.
+pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
+
+/// One shard, in ordinary memory.
+#[derive(Debug)]
+struct Shard {
+    writer: Mutex<WriterState>,
+    visible: Visible,
+    /// The last batch that is committed and in place.
+    fenced: AtomicU64,
+}
+
+/// A formatted region in some memory, open for reading and writing.
+#[derive(Debug)]
+pub struct Heap<M> {
+    mem: M,
+    superblock: Superblock,
+    seed: u32,
+    run_id: u64,
+    state: Mutex<State>,
+    shards: Box<[Shard]>,
+    pool: Mutex<ChunkPool>,
+    pub(crate) epochs: epoch::Epochs,
+}
+
+impl<M: Mem> Heap<M> {
+    /// Writes an empty region into memory that is all zeros, but for the first word of its first superblock, without
+    /// which it cannot be opened. What was written is durable on return; then [`finish_format`](Self::finish_format).
+    ///
+    /// # Errors
+    /// If the geometry is out of range, or needs more memory than is there.
+    pub fn format(mem: &M, identity: Identity, geometry: Geometry) -> Result<(), HeapOpenError> {
+        let superblock = Superblock::new(identity, geometry)?;
+        let layout = &superblock.layout;
+        if mem.len() < layout.bytes_min() {
+            return Err(HeapOpenError::Truncated { have: mem.len(), need: layout.bytes_min() });
+        }
+        let bytes = superblock.encode();
+        mem.write(SUPERBLOCK + WORD, &bytes[WORD as usize..]);
+        mem.write(SUPERBLOCK_COPY, &bytes);
+        mem.flush(Site::FormatFlush, SUPERBLOCK, SUPERBLOCK_BYTES as u64);
+        mem.flush(Site::FormatFlush, SUPERBLOCK_COPY, SUPERBLOCK_BYTES as u64);
+        let seed = superblock.checksum_seed();
+        for shard in 0..geometry.shards {
+            Watermark::initial().store(mem, seed, layout.shard_header(shard), Site::FormatFlush);
+        }
+        State::new(mem.len()).store(mem, seed);
+        mem.fence(Site::FormatFence);
+        Ok(mem.health()?)
+    }
+
+    /// Writes the word that makes a formatted region one that can be opened.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn finish_format(mem: &M) -> Result<(), HeapOpenError> {
+        mem.store(SUPERBLOCK, mem.load(SUPERBLOCK_COPY));
+        mem.flush(Site::FormatFlush, SUPERBLOCK, WORD);
+        mem.fence(Site::FormatFence);
+        Ok(mem.health()?)
+    }
+
+    /// Opens what stands in the memory, and recovers it if it was not closed in order. The time does not depend on
+    /// how much it holds. `boot_id` names the kernel's boot, for whoever opens it after a power loss.
+    /// Three fences, and two more for each shard that must be recovered.
+    ///
+    /// # Errors
+    /// See [`HeapOpenError`]. Nothing was changed, unless it is that the memory failed.
+    pub fn open(mem: M, boot_id: [u8; 16]) -> Result<Self, HeapOpenError> {
+        let superblock = Self::read_superblock(&mem)?;
+        let seed = superblock.checksum_seed();
+        let mut state = State::load(&mem, seed)?;
+        if mem.len() < state.region_bytes {
+            return Err(HeapOpenError::Truncated { have: mem.len(), need: state.region_bytes });
+        }
+        let clean = state.shutdown == Shutdown::Clean;
+        state.run_id += 1;
+        state.shutdown = Shutdown::Open;
+        state.boot_id = boot_id;
+        state.store_next(&mem, seed);
+        mem.health()?;
+        let layout = &superblock.layout;
+        let batch_words = layout.geometry().ring_slot_bytes as usize / 8;
+        let mut shards = Vec::with_capacity(layout.geometry().shards as usize);
+        let chunk_count = layout.chunk_count(state.region_bytes);
+        let mut high = 0;
+        for shard in 0..layout.geometry().shards {
+            let recovered = recovery::recover_shard(&mem, layout, seed, shard, state.run_id, clean)?;
+            let visible = Visible::new(batch_words);
+            high = high.max(mem.load(layout.shard_header(shard) + SHARD_HIGH_CHUNK));
+            shards.push(Shard {
+                writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
+                visible,
+                fenced: AtomicU64::new(recovered.batch),
+            });
+        }
+        let high = u32::try_from(high).unwrap_or(u32::MAX).min(chunk_count);
+        let pool = ChunkPool::new(layout, chunk_count, high);
+        Ok(Self {
+            mem,
+            seed,
+            run_id: state.run_id,
+            state: Mutex::new(state),
+            shards: shards.into(),
+            pool: Mutex::new(pool),
+            epochs: epoch::Epochs::new(),
+            superblock,
+        })
+    }
+
+    /// Reads the superblock, or its copy if it is damaged.
+    fn read_superblock(mem: &M) -> Result<Superblock, HeapOpenError> {
+        if mem.len() < SUPERBLOCK_COPY + SUPERBLOCK_BYTES as u64 {
+            return Err(HeapOpenError::Truncated {
+                have: mem.len(),
+                need: SUPERBLOCK_COPY + SUPERBLOCK_BYTES as u64,
+            });
+        }
+        let read = |at: u64| {
+            let mut bytes = [0; SUPERBLOCK_BYTES];
+            mem.read(at, &mut bytes);
+            Superblock::decode(&bytes)
+        };
+        match read(SUPERBLOCK) {
+            Ok(superblock) => Ok(superblock),
+            // A half-made region has a good copy, but no first word.
+            Err(SuperblockError::NotARegion) if mem.load(SUPERBLOCK) == 0 => {
+                Err(SuperblockError::NotARegion.into())
+            }
+            Err(error) => match read(SUPERBLOCK_COPY) {
+                Ok(superblock) => {
+                    tracing::warn!(%error, "the superblock is damaged; its copy is used");
+                    Ok(superblock)
+                }
+                Err(_) => Err(error.into()),
+            },
+        }
+    }
+
+    /// The memory underneath.
+    pub fn mem(&self) -> &M {
+        &self.mem
+    }
+
+    /// Which region this is, and its sizes.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Where the tables are.
+    pub fn layout(&self) -> &Layout {
+        &self.superblock.layout
+    }
+
+    /// The number of this opening; it only grows.
+    pub fn run_id(&self) -> u64 {
+        self.run_id
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> u32 {
+        self.layout().geometry().shards
+    }
+
+    /// What checksums begin with.
+    pub(crate) fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    /// The last batch of a shard that is committed and in place. Words of batches before the one before it are never
+    /// replayed.
+    pub(crate) fn fenced_batch(&self, shard: u32) -> u64 {
+        self.shards[shard as usize].fenced.load(Ordering::Acquire)
+    }
+
+    /// Reads a shard without locks.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn reader(&self, shard: u32) -> Reader<'_, M> {
+        Reader::new(self, shard, &self.shards[shard as usize].visible)
+    }
+
+    /// Becomes the shard's writer; waits until the one before is done.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn writer(&self, shard: u32) -> Writer<'_, M> {
+        let shard_ref = &self.shards[shard as usize];
+        Writer::new(self, shard, shard_ref, self.mem.lock(&shard_ref.writer))
+    }
+
+    /// Runs a failure-atomic block on a shard and commits it. One fence, or none if it changes nothing.
+    ///
+    /// # Errors
+    /// The block's own, or why it could not be committed. Then, as after a panic of the block, nothing was changed;
+    /// unless the memory failed, when it is unknown until the region is opened anew.
+    pub fn atomically<R, E: From<HeapError>>(
+        &self,
+        shard: u32,
+        block: impl FnOnce(&mut Tx<'_, M>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let mut writer = self.writer(shard);
+        let result = writer.run(block)?;
+        writer.commit()?;
+        Ok(result)
+    }
+
+    /// Adds memory that has been added behind the region to what can be allocated. One fence.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn extend(&self) -> Result<(), HeapError> {
+        let mut state = self.mem.lock(&self.state);
+        let bytes = self.mem.len();
+        if bytes > state.region_bytes {
+            state.region_bytes = bytes;
+            state.store_next(&self.mem, self.seed);
+            self.mem.health()?;
+            let count = self.layout().chunk_count(bytes);
+            self.mem.lock(&self.pool).grow(self.layout(), count);
+        }
+        Ok(())
+    }
+
+    /// Says that the region was closed in order. Nobody may use the heap any more.
+    /// One fence, and one for each shard.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn mark_clean(&self) -> Result<(), HeapError> {
+        for shard in 0..self.shard_count() {
+            self.writer(shard).settle()?;
+        }
+        let mut state = self.mem.lock(&self.state);
+        state.shutdown = Shutdown::Clean;
+        state.store_next(&self.mem, self.seed);
+        Ok(self.mem.health()?)
+    }
+}

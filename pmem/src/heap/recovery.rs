@@ -1,0 +1,150 @@
+//! Recovery of a shard: replays the last two batches of its ring.
+//!
+//! Reads four record headers and the records of two batches, whatever the region holds. Every word is stored as
+//! the records say, so doing it twice, or after a crash in its middle, gives the same.
+
+use super::{HeapOpenError, record::Record, watermark::Watermark};
+use crate::{
+    layout::Layout,
+    mem::{Mem, Rule, Site, WORD},
+};
+
+/// Where a shard goes on after recovery.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recovered {
+    /// The run that its new records carry.
+    pub(super) run_id: u64,
+    /// The last batch that is in place.
+    pub(super) batch: u64,
+}
+
+/// Recovers one shard. Two fences, none if `clean`.
+pub(super) fn recover_shard(
+    mem: &impl Mem,
+    layout: &Layout,
+    seed: u32,
+    shard: u32,
+    run_id: u64,
+    clean: bool,
+) -> Result<Recovered, HeapOpenError> {
+    let corrupt = |what| HeapOpenError::CorruptShard { shard, what };
+    let header = layout.shard_header(shard);
+    let watermark = Watermark::load(mem, seed, header).ok_or(corrupt("watermark"))?;
+    if clean {
+        let last = last_batch(mem, layout, seed, shard, watermark).unwrap_or(watermark.batch);
+        return Ok(Recovered { run_id: watermark.run_id, batch: last });
+    }
+    let mut replayed = watermark.batch;
+    if let Some(last) = last_batch(mem, layout, seed, shard, watermark) {
+        let records = records_of(mem, layout, seed, shard, watermark.run_id, last);
+        let before = last - 1;
+        if before > watermark.batch && !mem.broken(Rule::R5ReplayBoth) {
+            // The last batch was begun after the fence of this one: all of it was acknowledged.
+            let count = records[0].place.records_before;
+            let acknowledged = records_of(mem, layout, seed, shard, watermark.run_id, before);
+            if acknowledged.len() != usize::from(count) {
+                return Err(corrupt("redo ring"));
+            }
+            replay_older(mem, layout, seed, shard, watermark, before);
+            acknowledged
+                .iter()
+                .try_for_each(|record| replay(mem, record))
+                .map_err(|()| corrupt("redo ring"))?;
+            replayed = before;
+        }
+        let check_contents = !mem.broken(Rule::R2ContentChecksum);
+        for record in &records {
+            if !record.stays_within(mem.len()) {
+                return Err(corrupt("redo ring"));
+            }
+            if check_contents && !record.contents_are_whole(mem, seed) {
+                break;
+            }
+            replay(mem, record).map_err(|()| corrupt("redo ring"))?;
+            replayed = last;
+        }
+    }
+    mem.fence(Site::ReplayFence);
+    let run_id = if mem.broken(Rule::R8NewRun) { watermark.run_id } else { run_id };
+    watermark.next(run_id, replayed).store(mem, seed, header, Site::WatermarkFlush);
+    mem.fence(Site::WatermarkFence);
+    mem.health()?;
+    Ok(Recovered { run_id, batch: replayed })
+}
+
+/// The last batch after the watermark of which there is a first record.
+fn last_batch(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark: Watermark) -> Option<u64> {
+    let room = layout.geometry().ring_slot_bytes as usize / 8;
+    (0..4)
+        .filter_map(|slot| {
+            let record = first_record(mem, seed, layout.ring_slot(shard, slot), room)?;
+            let place = record.place;
+            let counts = place.index == 0
+                && place.batch % 4 == slot
+                && place.run_id == watermark.run_id
+                && (place.batch > watermark.batch || mem.broken(Rule::R8Watermark));
+            counts.then_some(place.batch)
+        })
+        .max()
+}
+
+fn first_record(mem: &impl Mem, seed: u32, at: u64, room: usize) -> Option<Record> {
+    Record::read(mem, seed, at, room, mem.broken(Rule::R1RecordChecksum))
+}
+
+/// The records of a batch, from the first to the first hole.
+fn records_of(
+    mem: &impl Mem,
+    layout: &Layout,
+    seed: u32,
+    shard: u32,
+    run_id: u64,
+    batch: u64,
+) -> Vec<Record> {
+    let slot = layout.ring_slot(shard, batch);
+    let room = layout.geometry().ring_slot_bytes as usize / 8;
+    let mut records: Vec<Record> = Vec::new();
+    let mut at = 0;
+    while at < room {
+        let read =
+            Record::read(mem, seed, slot + at as u64 * WORD, room - at, mem.broken(Rule::R1RecordChecksum));
+        match read {
+            Some(record)
+                if record.place.run_id == run_id
+                    && record.place.batch == batch
+                    && (usize::from(record.place.index) == records.len()
+                        || mem.broken(Rule::R3StopAtHole)) =>
+            {
+                at += record.stride;
+                records.push(record);
+            }
+            // Rule R3: what lies behind a hole was never acknowledged and may need what is missing.
+            _ if mem.broken(Rule::R3StopAtHole) => at += 8,
+            _ => break,
+        }
+    }
+    records
+}
+
+/// Replays the batch before the last two, which rule R5 forbids.
+fn replay_older(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark: Watermark, before: u64) {
+    if mem.broken(Rule::R5ReplayTwoOnly) && before > watermark.batch + 1 {
+        for record in records_of(mem, layout, seed, shard, watermark.run_id, before - 1) {
+            let _ = replay(mem, &record);
+        }
+    }
+}
+
+/// Stores a record's words in place and flushes them.
+fn replay(mem: &impl Mem, record: &Record) -> Result<(), ()> {
+    if !record.stays_within(mem.len()) {
+        return Err(());
+    }
+    for (offset, values) in record.entries() {
+        for (i, &value) in values.iter().enumerate() {
+            mem.store(offset + i as u64 * WORD, value);
+        }
+        mem.flush(Site::ReplayFlush, offset, values.len() as u64 * WORD);
+    }
+    Ok(())
+}

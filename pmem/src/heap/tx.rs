@@ -1,0 +1,362 @@
+//! A failure-atomic block in progress: its write set, and its allocations.
+
+use super::{
+    Heap, HeapError,
+    allocator::{Cursor, Freed},
+    record::{self, HEADER_WORDS, Place, RUN_WORDS_MAX},
+    shard::Visible,
+    view::View,
+    writer::WriterState,
+};
+use crate::mem::{Mem, Rule, Site, WORD};
+
+/// New contents of more bytes than this are made durable before their record instead of being checked by it, so that
+/// recovery reads little.
+const CHECKED_CONTENT_MAX: usize = 4096;
+
+/// What was done to ordinary memory, and how to take it back.
+#[derive(Debug)]
+pub(super) enum Undo {
+    Took { mirror: u32, block: u32 },
+    Freed { mirror: u32 },
+    Claimed { mirror: u32, chunk: u32 },
+    ClaimedRun { first: u32, len: u32 },
+    Moved { class: usize, cursor: Cursor },
+}
+
+/// A failure-atomic block: everything that is done through it takes effect, or nothing. It is made by
+/// [`Writer::run`](super::Writer::run) and [`Heap::atomically`].
+///
+/// Words that change after they were reachable are stored with [`write`](Self::write). Contents of new blocks that
+/// never change while they are reachable go straight to their place with [`put`](Self::put).
+pub struct Tx<'t, M: Mem> {
+    pub(super) heap: &'t Heap<M>,
+    pub(super) shard: u32,
+    visible: &'t Visible,
+    pub(super) state: &'t mut WriterState,
+    /// Words in the write set before this block.
+    written_before: usize,
+    /// Words of earlier blocks of the batch that this block stored anew: slot, former value, former stamp.
+    replaced: Vec<(u32, u64, u32)>,
+    /// Runs of new contents that the record's checksum covers.
+    contents: Vec<u64>,
+    content_crc: u32,
+    /// Whether new contents must be durable before the record is written.
+    order_first: bool,
+    pub(super) freed: Vec<Freed>,
+    pub(super) undo: Vec<Undo>,
+    pub(super) is_urgent: bool,
+    is_finished: bool,
+}
+
+impl<M: Mem> std::fmt::Debug for Tx<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mem> View for Tx<'_, M> {
+    type Mem = M;
+
+    fn heap(&self) -> &Heap<M> {
+        self.heap
+    }
+
+    fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    #[inline]
+    fn word(&self, offset: u64) -> u64 {
+        self.visible.overlay.get(offset).unwrap_or_else(|| self.heap.mem().load(offset))
+    }
+
+    fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {
+        read(self)
+    }
+}
+
+impl<'t, M: Mem> Tx<'t, M> {
+    pub(super) fn new(
+        heap: &'t Heap<M>,
+        shard: u32,
+        visible: &'t Visible,
+        state: &'t mut WriterState,
+    ) -> Self {
+        state.stamp = state.stamp.wrapping_add(1);
+        Self {
+            heap,
+            shard,
+            visible,
+            written_before: state.written.len(),
+            state,
+            replaced: Vec::new(),
+            contents: Vec::new(),
+            content_crc: heap.seed(),
+            order_first: false,
+            freed: Vec::new(),
+            undo: Vec::new(),
+            is_urgent: false,
+            is_finished: false,
+        }
+    }
+
+    /// Lets this block take the space that is kept for deletions. For blocks that free more than they take.
+    pub fn set_urgent(&mut self) {
+        self.is_urgent = true;
+    }
+
+    /// Words that one block can change at most, roughly: half of a ring slot.
+    #[must_use]
+    pub fn words_max(&self) -> usize {
+        self.heap.layout().geometry().ring_slot_bytes as usize / 16
+    }
+
+    /// Number of the batch that this block belongs to.
+    #[must_use]
+    pub fn batch(&self) -> u64 {
+        self.state.batch
+    }
+
+    /// Stores a word. Its offset must be that of an allocated block or of one of the shard's own tables.
+    ///
+    /// # Panics
+    /// If the offset is not aligned, or outside of the region.
+    ///
+    /// # Errors
+    /// [`HeapError::TooLarge`] if the block has changed too much already.
+    pub fn write(&mut self, offset: u64, value: u64) -> Result<(), HeapError> {
+        assert!(
+            offset != 0 && offset.is_multiple_of(WORD) && offset < self.heap.mem().len(),
+            "a word at {offset:#x}"
+        );
+        let state = &mut *self.state;
+        match self.visible.overlay.find(offset) {
+            Ok(slot) => {
+                if state.stamps[slot] != state.stamp {
+                    self.replaced.push((slot as u32, self.visible.overlay.value(slot), state.stamps[slot]));
+                    state.stamps[slot] = state.stamp;
+                }
+                self.visible.overlay.set(slot, offset, value);
+            }
+            Err(slot) => {
+                let max = self.words_max();
+                let found = self.state.written.len() - self.written_before + self.replaced.len();
+                if found >= max {
+                    return Err(HeapError::TooLarge { found: found + 1, max });
+                }
+                self.visible.overlay.set(slot, offset, value);
+                self.state.stamps[slot] = self.state.stamp;
+                self.state.written.push((offset, slot as u32));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores consecutive words.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_all(&mut self, offset: u64, values: &[u64]) -> Result<(), HeapError> {
+        values.iter().zip(0..).try_for_each(|(&value, i)| self.write(offset + i * WORD, value))
+    }
+
+    /// Puts contents into a block that this failure-atomic block allocated. They must not change, in any block
+    /// that commits later, until they are freed; words that do change are stored with [`write`](Self::write).
+    /// The last word is filled up with zeros.
+    ///
+    /// # Errors
+    /// None today; contents are bounded by their block.
+    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), HeapError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if bytes.len() > CHECKED_CONTENT_MAX || self.contents.len() >= 64 {
+            return self.put_mutable(offset, bytes);
+        }
+        let mem = self.heap.mem();
+        mem.write(offset, bytes);
+        let words = bytes.len().div_ceil(8);
+        mem.flush(Site::ContentFlush, offset, words as u64 * WORD);
+        self.contents.push(record::run_word(offset, words as u64));
+        self.content_crc = crc32c::crc32c_append(self.content_crc, bytes);
+        let padding = words * 8 - bytes.len();
+        self.content_crc = crc32c::crc32c_append(self.content_crc, &[0; 7][..padding]);
+        Ok(())
+    }
+
+    /// Puts the first contents of words that will change into a block that this failure-atomic block allocated. Unlike
+    /// [`put`](Self::put) this costs one more ordering of flushes; unlike [`write`](Self::write) it is not bounded.
+    ///
+    /// # Errors
+    /// None today; contents are bounded by their block.
+    pub fn put_mutable(&mut self, offset: u64, bytes: &[u8]) -> Result<(), HeapError> {
+        let mem = self.heap.mem();
+        if mem.broken(Rule::R2ImmutableOnly) && bytes.len() <= CHECKED_CONTENT_MAX {
+            return self.put(offset, bytes);
+        }
+        mem.write(offset, bytes);
+        mem.flush(Site::LargeContentFlush, offset, bytes.len() as u64);
+        self.order_first = true;
+        Ok(())
+    }
+
+    /// Fills new words that will change with zeros. See [`put_mutable`](Self::put_mutable).
+    ///
+    /// # Errors
+    /// As [`put_mutable`](Self::put_mutable).
+    pub fn put_zeros(&mut self, offset: u64, bytes: u64) -> Result<(), HeapError> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let mut at = 0;
+        while at < bytes {
+            let part = (bytes - at).min(ZEROS.len() as u64);
+            self.put_mutable(offset + at, &ZEROS[..part as usize])?;
+            at += part;
+        }
+        Ok(())
+    }
+
+    /// Whether the block changed anything.
+    fn is_empty(&self) -> bool {
+        self.state.written.len() == self.written_before && self.replaced.is_empty()
+    }
+
+    /// Writes the block's record into the ring and flushes it.
+    pub(super) fn finish(mut self) -> Result<(), HeapError> {
+        if self.is_empty() {
+            self.is_finished = self.undo.is_empty();
+            return Ok(());
+        }
+        // Only when nothing can fail any more but for want of words, of which these few are kept.
+        let spare = self.words_max() / 2;
+        if !self.state.allocator.empty.is_empty()
+            && self.state.written.len() - self.written_before + self.replaced.len() < spare
+        {
+            self.release_empty_chunk()?;
+        }
+        let words = self.encode()?;
+        let mem = self.heap.mem();
+        if self.order_first {
+            mem.order(Site::LargeContentOrder);
+        }
+        let at = self.record_offset();
+        for (i, &word) in self.state.scratch.record.iter().enumerate() {
+            mem.store(at + i as u64 * WORD, word);
+        }
+        mem.flush(Site::RecordFlush, at, words as u64 * WORD);
+        self.state.slot_used += record::padded(words);
+        self.state.records += 1;
+        let freed = std::mem::take(&mut self.freed);
+        self.state.freed.extend(freed);
+        self.is_finished = true;
+        Ok(())
+    }
+
+    /// Where the block's record goes.
+    fn record_offset(&self) -> u64 {
+        let slot = if self.heap.mem().broken(Rule::R5ThreeSlots) { 0 } else { self.state.batch };
+        self.heap.layout().ring_slot(self.shard, slot) + self.state.slot_used as u64 * WORD
+    }
+
+    /// Builds the record in the scratch buffer. Gives its words.
+    fn encode(&mut self) -> Result<usize, HeapError> {
+        let at = self.record_offset();
+        let state = &mut *self.state;
+        let overlay = &self.visible.overlay;
+        let offsets = &mut state.scratch.offsets;
+        offsets.clear();
+        offsets.extend(
+            state.written[self.written_before..]
+                .iter()
+                .map(|&(offset, slot)| (offset, overlay.value(slot as usize))),
+        );
+        if !self.replaced.is_empty() {
+            for &(slot, ..) in &self.replaced {
+                let slot = slot as usize;
+                offsets.push((overlay.offset(slot), overlay.value(slot)));
+            }
+        }
+        offsets.sort_unstable();
+        let mut runs = 0;
+        let mut previous = None;
+        for &(offset, _) in offsets.iter() {
+            runs += usize::from(previous != Some(offset));
+            previous = Some(offset + WORD);
+        }
+        let words = HEADER_WORDS + self.contents.len() + offsets.len() + runs;
+        let max = self.heap.layout().geometry().ring_slot_bytes as usize / 16;
+        if words > max {
+            return Err(HeapError::TooLarge { found: words, max });
+        }
+        let place = Place {
+            run_id: state.run_id,
+            batch: state.batch,
+            index: state.records,
+            records_before: state.records_before,
+        };
+        record::encode(
+            &mut state.scratch.record,
+            self.heap.seed(),
+            at,
+            place,
+            (&self.contents, self.content_crc),
+            runs,
+            |out| {
+                let mut i = 0;
+                while i < offsets.len() {
+                    let (start, _) = offsets[i];
+                    let len = offsets[i..]
+                        .iter()
+                        .zip(0u64..RUN_WORDS_MAX)
+                        .take_while(|&(&(offset, _), n)| offset == start + n * WORD)
+                        .count();
+                    out.push(record::run_word(start, len as u64));
+                    out.extend(offsets[i..i + len].iter().map(|&(_, value)| value));
+                    i += len;
+                }
+            },
+        );
+        Ok(words)
+    }
+
+    /// Takes everything back that was done outside of the region, last first.
+    fn roll_back(&mut self) {
+        let state = &mut *self.state;
+        for (offset, slot) in state.written.drain(self.written_before..).rev() {
+            debug_assert_eq!(self.visible.overlay.find(offset), Ok(slot as usize));
+            self.visible.overlay.clear(slot as usize);
+        }
+        for (slot, value, stamp) in self.replaced.drain(..).rev() {
+            let slot = slot as usize;
+            self.visible.overlay.set_value(slot, value);
+            state.stamps[slot] = stamp;
+        }
+        for undo in self.undo.drain(..).rev() {
+            match undo {
+                Undo::Took { mirror, block } => {
+                    state.allocator.mirror(mirror).used -= 1;
+                    state.allocator.put_back(mirror, block);
+                }
+                Undo::Freed { mirror } => state.allocator.mirror(mirror).used += 1,
+                Undo::Claimed { mirror, chunk } => {
+                    state.allocator.remove_mirror(mirror);
+                    let pool = self.heap.mem().lock(&self.heap.pool);
+                    { pool }.give_back(self.heap.layout(), chunk, 1);
+                }
+                Undo::ClaimedRun { first, len } => {
+                    let pool = self.heap.mem().lock(&self.heap.pool);
+                    { pool }.give_back(self.heap.layout(), first, len);
+                }
+                Undo::Moved { class, cursor } => state.allocator.classes[class].cursor = cursor,
+            }
+        }
+    }
+}
+
+impl<M: Mem> Drop for Tx<'_, M> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.roll_back();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Reading: by a shard's writer in the middle of a block, or by anybody else.
+
+use super::{Heap, HeapError, shard::Visible};
+use crate::mem::{Mem, WORD};
+use crossbeam_epoch::Guard;
+
+/// A way to see a shard's words. Structures read through this, so the same code serves their writer and their readers.
+pub trait View {
+    /// The memory underneath.
+    type Mem: Mem;
+
+    /// The heap that is read.
+    fn heap(&self) -> &Heap<Self::Mem>;
+
+    /// The shard whose words are seen.
+    fn shard(&self) -> u32;
+
+    /// A word that may change. `offset` must have been checked.
+    fn word(&self, offset: u64) -> u64;
+
+    /// Runs `read` so that all words it sees are of one instant. It may run more than once.
+    fn snapshot<R>(&self, read: impl FnMut(&Self) -> R) -> R
+    where
+        Self: Sized;
+
+    /// Copies contents that never change while they can be reached.
+    fn contents(&self, offset: u64, out: &mut [u8]) {
+        self.heap().mem().read(offset, out);
+    }
+
+    /// One word of contents that never change while they can be reached.
+    fn content_word(&self, offset: u64) -> u64 {
+        self.heap().mem().load(offset)
+    }
+
+    /// Checks an offset that was read from the region before it is followed: aligned, and all `bytes` from there on
+    /// inside of the zones.
+    ///
+    /// # Errors
+    /// [`HeapError::Corrupt`] with the offset.
+    fn check(&self, offset: u64, bytes: u64) -> Result<u64, HeapError> {
+        let heap = self.heap();
+        let end = offset.checked_add(bytes);
+        if offset.is_multiple_of(WORD)
+            && offset >= heap.layout().zones
+            && end.is_some_and(|end| end <= heap.mem().len())
+        {
+            Ok(offset)
+        } else {
+            Err(HeapError::Corrupt { offset })
+        }
+    }
+}
+
+/// Reads one shard, from any thread, without locks. What it has seen stays readable until it is dropped, and space that
+/// is freed meanwhile is not used again: keep it for a call, not for a day.
+pub struct Reader<'h, M: Mem> {
+    heap: &'h Heap<M>,
+    shard: u32,
+    visible: &'h Visible,
+    _guard: Guard,
+}
+
+impl<M: Mem> std::fmt::Debug for Reader<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+impl<'h, M: Mem> Reader<'h, M> {
+    pub(super) fn new(heap: &'h Heap<M>, shard: u32, visible: &'h Visible) -> Self {
+        Self { heap, shard, visible, _guard: heap.epochs.pin() }
+    }
+}
+
+impl<M: Mem> View for Reader<'_, M> {
+    type Mem = M;
+
+    fn heap(&self) -> &Heap<M> {
+        self.heap
+    }
+
+    fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    #[inline]
+    fn word(&self, offset: u64) -> u64 {
+        self.visible.word(self.heap.mem(), offset)
+    }
+
+    fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {
+        loop {
+            let sequence = self.visible.sequence();
+            let seen = read(self);
+            if self.visible.is_still(sequence) {
+                return seen;
+            }
+        }
+    }
+}

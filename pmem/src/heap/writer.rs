@@ -1,0 +1,232 @@
+//! The writer of a shard: batches of failure-atomic blocks, and the fence that commits them.
+//!
+//! ```text
+//! run      the block's changes go to the write set; its record goes to the ring and is flushed
+//! commit   fence                            the batch is durable: it may be acknowledged
+//!          publish                          readers see it, all words at once
+//!          store in place, flush            no fence: that of the next batch will do
+//!          settle                           the write set is empty again
+//! ```
+
+use super::{
+    Heap, HeapError, Shard,
+    allocator::{Allocator, Freed},
+    recovery::Recovered,
+    tx::Tx,
+};
+use crate::mem::{LINE, MediaError, Mem, Rule, Site};
+use std::sync::MutexGuard;
+
+/// What the writers of a shard hand on to each other.
+#[derive(Debug)]
+pub(super) struct WriterState {
+    /// The run that records carry.
+    pub(super) run_id: u64,
+    /// The batch that is being built.
+    pub(super) batch: u64,
+    /// Its records so far, and those of the batch before.
+    pub(super) records: u16,
+    pub(super) records_before: u16,
+    /// Words of its ring slot that are taken.
+    pub(super) slot_used: usize,
+    /// The write set's words in the order in which they came: offset, and slot in the overlay.
+    pub(super) written: Vec<(u64, u32)>,
+    /// For each slot of the overlay the failure-atomic block that stored into it last.
+    pub(super) stamps: Vec<u32>,
+    /// Number of the current block, for `stamps`.
+    pub(super) stamp: u32,
+    /// What the finished blocks of this batch freed.
+    pub(super) freed: Vec<Freed>,
+    pub(super) allocator: Allocator,
+    pub(super) scratch: Scratch,
+    /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
+    unfenced: Vec<u64>,
+    unfenced_by: usize,
+    /// Why the shard stopped.
+    failed: Option<MediaError>,
+}
+
+/// Buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) record: Vec<u64>,
+    pub(super) offsets: Vec<(u64, u64)>,
+}
+
+impl WriterState {
+    pub(super) fn new(recovered: Recovered, overlay_slots: usize) -> Self {
+        Self {
+            run_id: recovered.run_id,
+            batch: recovered.batch + 1,
+            records: 0,
+            records_before: 0,
+            slot_used: 0,
+            written: Vec::new(),
+            stamps: vec![0; overlay_slots],
+            stamp: 0,
+            freed: Vec::new(),
+            allocator: Allocator::new(),
+            scratch: Scratch::default(),
+            unfenced: Vec::new(),
+            unfenced_by: 0,
+            failed: None,
+        }
+    }
+}
+
+/// A number for the current thread.
+fn thread_mark() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+/// The only one who changes a shard, until it is dropped. What it has run but not committed is committed by
+/// whoever commits next, or lost in a crash.
+pub struct Writer<'h, M: Mem> {
+    heap: &'h Heap<M>,
+    shard: u32,
+    shard_ref: &'h Shard,
+    state: MutexGuard<'h, WriterState>,
+}
+
+impl<M: Mem> std::fmt::Debug for Writer<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("shard", &self.shard).field("batch", &self.state.batch).finish()
+    }
+}
+
+impl<'h, M: Mem> Writer<'h, M> {
+    pub(super) fn new(
+        heap: &'h Heap<M>,
+        shard: u32,
+        shard_ref: &'h Shard,
+        state: MutexGuard<'h, WriterState>,
+    ) -> Self {
+        Self { heap, shard, shard_ref, state }
+    }
+
+    /// Runs a failure-atomic block as a part of the current batch. All of its changes take effect, or none. It sees those
+    /// of the blocks before it; readers see them, and they may be acknowledged, only after [`commit`](Self::commit).
+    ///
+    /// Commits the batch first if the ring's slot has no room left for one more block.
+    ///
+    /// # Errors
+    /// The block's own error, or why its changes cannot be made. Then, as after a panic of the block, it changed nothing.
+    pub fn run<R, E: From<HeapError>>(
+        &mut self,
+        block: impl FnOnce(&mut Tx<'_, M>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        if let Some(error) = self.state.failed {
+            return Err(HeapError::Media(error).into());
+        }
+        let slot_words = self.heap.layout().geometry().ring_slot_bytes as usize / 8;
+        let full =
+            self.state.slot_used + slot_words / 2 > slot_words || self.state.written.len() > slot_words / 2;
+        if full || self.state.records == u16::MAX {
+            self.commit()?;
+        }
+        let mut tx = Tx::new(self.heap, self.shard, &self.shard_ref.visible, &mut self.state);
+        let result = block(&mut tx)?;
+        tx.finish()?;
+        Ok(result)
+    }
+
+    /// Commits the batch: what it ran so far is durable on return, and may be acknowledged. One fence; none if nothing
+    /// was changed.
+    ///
+    /// # Errors
+    /// If the memory failed. Then nobody knows whether the batch will be there when the region is opened anew.
+    pub fn commit(&mut self) -> Result<(), HeapError> {
+        let mem = self.heap.mem();
+        if let Some(error) = self.state.failed {
+            return Err(error.into());
+        }
+        // Rule R7: a batch without records takes no number.
+        if self.state.records == 0 && !mem.broken(Rule::R7EmptyBatch) {
+            return Ok(());
+        }
+        if mem.broken(Rule::R4ApplyAfterFence) {
+            self.apply();
+        }
+        self.flush_of_other_thread();
+        mem.fence(Site::CommitFence);
+        if let Err(error) = mem.health() {
+            self.state.failed = Some(error);
+            return Err(error.into());
+        }
+        self.shard_ref.visible.publish();
+        self.apply();
+        self.shard_ref.visible.settle();
+        self.finish_batch();
+        Ok(())
+    }
+
+    /// Makes all that was committed durable in place too. One fence.
+    pub(super) fn settle(&mut self) -> Result<(), HeapError> {
+        self.commit()?;
+        self.flush_of_other_thread();
+        self.heap.mem().fence(Site::SettleFence);
+        self.state.unfenced.clear();
+        Ok(self.heap.mem().health()?)
+    }
+
+    /// Stores the batch's words in place and flushes their lines.
+    fn apply(&mut self) {
+        let mem = self.heap.mem();
+        let state = &mut *self.state;
+        let overlay = &self.shard_ref.visible.overlay;
+        state.unfenced.clear();
+        for &(offset, slot) in &state.written {
+            mem.store(offset, overlay.value(slot as usize));
+            let line = offset & !(LINE - 1);
+            if state.unfenced.last() != Some(&line) {
+                state.unfenced.push(line);
+            }
+        }
+        state.unfenced.sort_unstable();
+        state.unfenced.dedup();
+        for &line in &state.unfenced {
+            mem.flush(Site::ApplyFlush, line, LINE);
+        }
+        state.unfenced_by = thread_mark();
+    }
+
+    /// A fence is only for its own thread's flushes: if another one put the last batch in place, that is flushed again.
+    fn flush_of_other_thread(&mut self) {
+        if !self.state.unfenced.is_empty() && self.state.unfenced_by != thread_mark() {
+            for &line in &self.state.unfenced {
+                self.heap.mem().flush(Site::HandOverFlush, line, LINE);
+            }
+        }
+    }
+
+    /// Empties the write set, sends off what the batch freed, and begins the next batch.
+    fn finish_batch(&mut self) {
+        let state = &mut *self.state;
+        let overlay = &self.shard_ref.visible.overlay;
+        for (_, slot) in state.written.drain(..) {
+            overlay.clear(slot as usize);
+        }
+        self.shard_ref.fenced.store(state.batch, std::sync::atomic::Ordering::Release);
+        if !state.freed.is_empty() {
+            let freed = std::mem::take(&mut state.freed);
+            let (batch, unread) = (state.batch, state.allocator.unread.clone());
+            state.allocator.under_eyes += freed.len();
+            self.heap.epochs.pin().defer(move || unread.push((batch, freed)));
+        }
+        state.records_before = state.records;
+        state.records = 0;
+        state.slot_used = 0;
+        state.batch += 1;
+    }
+
+    /// The shard that is written.
+    pub fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    /// Number of the batch that is being built.
+    pub fn batch(&self) -> u64 {
+        self.state.batch
+    }
+}

@@ -1,0 +1,141 @@
+//! Persistent data types: what objects are made of.
+//!
+//! Each value has a **root** of [`ROOT_BYTES`], in an entry of the name index or in a block of its own. A root of zeros is
+//! that of an empty value of any type; the first word says which type it is once something was stored. All else
+//! hangs below the root in blocks of the root's shard. Writes are made in a failure-atomic block ([`Tx`]), so several
+//! values of a shard can change together; reads through any [`View`], by the writer in the middle of a block or by anybody
+//! without locks.
+//!
+//! What costs more than one record can hold to take apart is not taken apart at once: it is put on the shard's garbage
+//! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
+
+pub mod garbage;
+
+use crate::{
+    heap::{HeapError, Tx, View},
+    mem::{Mem, WORD},
+};
+
+/// Bytes of a root.
+pub const ROOT_BYTES: u64 = 64;
+/// Words of a root.
+pub const ROOT_WORDS: usize = 8;
+
+/// Which type a root or a discarded body is of. The numbers are part of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+#[non_exhaustive]
+pub enum Kind {
+    /// One or two words.
+    Register = 1,
+    /// Bytes.
+    Bytes = 2,
+    /// A hash map.
+    Map = 3,
+    /// A list that is also a queue.
+    List = 4,
+    /// A map in the order of its keys.
+    SortedMap = 5,
+}
+
+impl Kind {
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Self::Register, Self::Bytes, Self::Map, Self::List, Self::SortedMap]
+            .into_iter()
+            .find(|&kind| kind as u64 == number)
+    }
+}
+
+/// Why an operation on a persistent value was not made. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TypeError {
+    /// The heap could not do it.
+    #[error(transparent)]
+    Heap(#[from] HeapError),
+    /// The root is one of another type.
+    #[error("the value is of type {found}, not {expected:?}")]
+    WrongType {
+        /// Number of its type.
+        found: u64,
+        /// What was asked for.
+        expected: Kind,
+    },
+    /// A key or a value is longer than it can be.
+    #[error("{bytes} bytes; at most {max} fit")]
+    TooLarge {
+        /// How long it is.
+        bytes: u64,
+        /// How long it may be.
+        max: u64,
+    },
+    /// There is nothing at that position.
+    #[error("position {position} of a value of {len}")]
+    OutOfBounds {
+        /// Which position.
+        position: u64,
+        /// How long the value is.
+        len: u64,
+    },
+}
+
+/// A run of memory that belongs to a value: offset, and the bytes that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owned {
+    /// Where it begins.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// What every persistent type can do, besides its own methods.
+pub trait Persistent {
+    /// Its number.
+    const KIND: Kind;
+
+    /// Visits each block below a root, for checks. It reads hostile bytes: it ends, and gives an error, whatever stands
+    /// there.
+    ///
+    /// # Errors
+    /// [`HeapError::Corrupt`] where something cannot be.
+    fn visit<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) -> Result<(), TypeError>;
+
+    /// Makes the value empty, and its root one of zeros. Whatever is large goes to the shard's garbage list.
+    ///
+    /// # Errors
+    /// Those of the heap.
+    fn discard<M: Mem>(tx: &mut Tx<'_, M>, root: u64) -> Result<(), TypeError>;
+}
+
+/// Checks that a root is of a type, or is empty. Says whether it is empty.
+pub(crate) fn is_fresh<V: View>(view: &V, root: u64, kind: Kind) -> Result<bool, TypeError> {
+    match view.word(root) {
+        0 => Ok(true),
+        found if found & 0xffff == kind as u64 => Ok(false),
+        found => Err(TypeError::WrongType { found: found & 0xffff, expected: kind }),
+    }
+}
+
+/// Visits each block below a root of any type.
+///
+/// # Errors
+/// As [`Persistent::visit`].
+pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) -> Result<(), TypeError> {
+    let _ = visit;
+    match Kind::from_number(view.word(root) & 0xffff) {
+        None if view.word(root) == 0 => Ok(()),
+        Some(_) | None => Err(HeapError::Corrupt { offset: root }.into()),
+    }
+}
+
+/// Writes a whole root of zeros.
+pub(crate) fn clear_root<M: Mem>(tx: &mut Tx<'_, M>, root: u64) -> Result<(), TypeError> {
+    for i in 0..ROOT_WORDS as u64 {
+        if tx.word(root + i * WORD) != 0 {
+            tx.write(root + i * WORD, 0)?;
+        }
+    }
+    Ok(())
+}
