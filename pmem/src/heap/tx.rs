@@ -8,7 +8,10 @@ use super::{
     view::View,
     writer::WriterState,
 };
-use crate::mem::{Mem, Rule, Site, WORD};
+use crate::{
+    mem::{Mem, Rule, Site, WORD},
+    types::{commands::Trims, completions::CompletionHints},
+};
 
 /// New contents of more bytes than this are made durable before their record instead of being checked by it, so that
 /// recovery reads little.
@@ -116,6 +119,16 @@ impl<'t, M: Mem> Tx<'t, M> {
     #[must_use]
     pub fn batch(&self) -> u64 {
         self.state.batch
+    }
+
+    /// Where clients' lines in the completion table are.
+    pub(crate) fn completion_hints(&mut self) -> &mut CompletionHints {
+        &mut self.state.completion_hints
+    }
+
+    /// What of the command ring was trimmed lately.
+    pub(crate) fn trims(&mut self) -> &mut Trims {
+        &mut self.state.trims
     }
 
     /// Stores a word. Its offset must be that of an allocated block or of one of the shard's own tables.

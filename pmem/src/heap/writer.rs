@@ -14,7 +14,10 @@ use super::{
     recovery::Recovered,
     tx::Tx,
 };
-use crate::mem::{LINE, MediaError, Mem, Rule, Site};
+use crate::{
+    mem::{LINE, MediaError, Mem, Rule, Site},
+    types::{commands::Trims, completions::CompletionHints},
+};
 use std::sync::MutexGuard;
 
 /// What the writers of a shard hand on to each other.
@@ -39,6 +42,8 @@ pub(super) struct WriterState {
     pub(super) freed: Vec<Freed>,
     pub(super) allocator: Allocator,
     pub(super) scratch: Scratch,
+    pub(super) completion_hints: CompletionHints,
+    pub(super) trims: Trims,
     /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
     unfenced: Vec<u64>,
     unfenced_by: usize,
@@ -67,6 +72,8 @@ impl WriterState {
             freed: Vec::new(),
             allocator: Allocator::new(),
             scratch: Scratch::default(),
+            completion_hints: CompletionHints::default(),
+            trims: Trims::default(),
             unfenced: Vec::new(),
             unfenced_by: 0,
             failed: None,
@@ -85,8 +92,19 @@ fn thread_mark() -> usize {
 pub struct Writer<'h, M: Mem> {
     heap: &'h Heap<M>,
     shard: u32,
-    shard_ref: &'h Shard,
+    shard_ref: &'h Shard<M>,
     state: MutexGuard<'h, WriterState>,
+    /// After the lock, so that it is free when somebody is woken.
+    _wake: WakeQueued<'h, M>,
+}
+
+/// Wakes somebody who waits for the shard, when it is dropped.
+struct WakeQueued<'h, M: Mem>(&'h Heap<M>, u32);
+
+impl<M: Mem> Drop for WakeQueued<'_, M> {
+    fn drop(&mut self) {
+        self.0.wake_queued(self.1);
+    }
 }
 
 impl<M: Mem> std::fmt::Debug for Writer<'_, M> {
@@ -99,10 +117,10 @@ impl<'h, M: Mem> Writer<'h, M> {
     pub(super) fn new(
         heap: &'h Heap<M>,
         shard: u32,
-        shard_ref: &'h Shard,
+        shard_ref: &'h Shard<M>,
         state: MutexGuard<'h, WriterState>,
     ) -> Self {
-        Self { heap, shard, shard_ref, state }
+        Self { heap, shard, shard_ref, state, _wake: WakeQueued(heap, shard) }
     }
 
     /// Runs a failure-atomic block as a part of the current batch. All of its changes take effect, or none. It sees those

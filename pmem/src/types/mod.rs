@@ -9,6 +9,8 @@
 //! What costs more than one record can hold to take apart is not taken apart at once: it is put on the shard's garbage
 //! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
 
+pub mod commands;
+pub mod completions;
 pub mod garbage;
 
 use crate::{
@@ -71,6 +73,12 @@ pub enum TypeError {
         /// How long it may be.
         max: u64,
     },
+    /// The completion table does not take the call.
+    #[error(transparent)]
+    Completion(completions::CompletionError),
+    /// The command ring does not do it.
+    #[error(transparent)]
+    Command(commands::CommandError),
     /// There is nothing at that position.
     #[error("position {position} of a value of {len}")]
     OutOfBounds {
