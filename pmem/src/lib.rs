@@ -2,6 +2,7 @@
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
+pub mod line_log;
 pub mod mem;
 
 pub use mem::{MediaError, Mem, Rule, Site};
