@@ -4,7 +4,9 @@
 
 pub mod heap;
 pub mod layout;
+pub mod line_log;
 pub mod mapping;
+
 pub mod mem;
 pub mod sim;
 pub mod types;
