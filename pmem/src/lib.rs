@@ -8,10 +8,14 @@ pub mod line_log;
 pub mod mapping;
 
 pub mod mem;
+pub mod region;
 pub mod sim;
+#[cfg(test)]
+mod test_child;
 pub mod types;
 
 pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
 pub use layout::{Geometry, Identity};
 pub use mapping::{Domain, Mapping, Persistence};
 pub use mem::{MediaError, Mem, Rule, Site};
+pub use region::{ReadOnlyRegion, Region, RegionOptions};

@@ -34,16 +34,14 @@ use space::{Backing, Space};
 /// Addresses reserved for each mapping unless told otherwise. One of 128 that fit into a process.
 pub const DEFAULT_RESERVE: u64 = 1 << 40;
 
-/// Where the lines go that a mapping in [`Domain::File`] flushes.
-///
-/// Lines of one offset must be replayed in the order of their `append` calls' sequence numbers, and `append` must take its
-/// number *before* it calls `collect`. Then the image with the greater number was read later, and so holds all that
-/// was flushed with a smaller one.
+/// Where the lines go that a mapping in [`Domain::File`] flushes: a [`LineLog`](crate::line_log::LineLog).
 pub trait LineSink: Send + Sync + std::fmt::Debug {
-    /// Takes the image of the line at `offset`. `collect` reads it from memory.
-    fn append(&self, offset: u64, collect: &dyn Fn() -> [u64; 8]);
+    /// Takes the images of `lines` lines from `offset` on. `collect` reads the line at an offset from memory, and must be called
+    /// when the line has its place in the order already: of two images of a line the later one in the order is then the
+    /// one that was read later, so it holds all that was flushed with the earlier one.
+    fn append(&self, offset: u64, lines: u64, collect: &mut dyn FnMut(u64) -> [u64; 8]);
 
-    /// Returns once all that this thread has appended is durable, or the log's health says why not.
+    /// Returns once all that this thread has appended is durable, or [`health`](Self::health) says why not.
     fn commit(&self);
 
     /// Whether all that was committed is durable.
@@ -276,9 +274,7 @@ impl Mapping {
         if len <= self.len.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if len > space.capacity() {
-            return Err(MapError::OutOfReserve { len, reserved: space.capacity() });
-        }
+        fits(len, &space)?;
         space
             .extend(&self.io, len, self.backing, self.file.as_deref().map(io::borrow))
             .map_err(|source| MapError::Refused { len, source: source.into() })?;
@@ -288,6 +284,12 @@ impl Mapping {
             self.store_len.store(len, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Whether [`grow`](Self::grow) would have the addresses. To be asked before the file is made longer.
+    pub fn can_grow(&self, len: u64) -> Result<(), MapError> {
+        check_len(len)?;
+        fits(len, &self.space.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes all that was stored through a shared map durable, whatever the domain: writes the pages back and syncs the file.
@@ -394,7 +396,9 @@ impl Mem for Mapping {
                 }
             }
             Persist::Log(log) => {
-                crate::mem::for_each_line(offset, len, |line| log.append(line, &|| self.collect(line)));
+                let first = offset & !(LINE - 1);
+                let lines = (offset + len - first).div_ceil(LINE);
+                log.append(first, lines, &mut |line| self.collect(line));
             }
         }
     }
@@ -445,6 +449,13 @@ fn outside(offset: u64, len: u64) -> ! {
 fn check_len(len: u64) -> Result<(), MapError> {
     if len == 0 || !len.is_multiple_of(PAGE) {
         return Err(MapError::BadLength { len });
+    }
+    Ok(())
+}
+
+fn fits(len: u64, space: &Space) -> Result<(), MapError> {
+    if len > space.capacity() {
+        return Err(MapError::OutOfReserve { len, reserved: space.capacity() });
     }
     Ok(())
 }

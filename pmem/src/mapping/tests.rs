@@ -227,9 +227,9 @@ struct RecordingLog {
 }
 
 impl LineSink for Arc<RecordingLog> {
-    fn append(&self, offset: u64, collect: &dyn Fn() -> [u64; 8]) {
-        let mut lines = self.lines.lock().unwrap();
-        lines.push((offset, collect()));
+    fn append(&self, offset: u64, lines: u64, collect: &mut dyn FnMut(u64) -> [u64; 8]) {
+        let images = (0..lines).map(|line| offset + line * LINE).map(|at| (at, collect(at)));
+        self.lines.lock().unwrap().extend(images);
     }
 
     fn commit(&self) {

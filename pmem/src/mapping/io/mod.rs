@@ -145,12 +145,23 @@ impl Io {
         }
     }
 
+    /// Writes some of the bytes at the position. Gives how many.
+    pub fn write(&self, file: BorrowedFd<'_>, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        self.call(Call::Write, |limit| rustix::io::pwrite(file, &bytes[..bytes.len().min(limit)], offset))
+    }
+
+    /// Reads some bytes from the position on. Gives how many; none only where the file ends.
+    pub fn read(&self, file: BorrowedFd<'_>, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
+        self.call(Call::Read, |limit| {
+            let end = out.len().min(limit);
+            rustix::io::pread(file, &mut out[..end], offset)
+        })
+    }
+
     /// Writes all the bytes at the position.
     pub fn write_all(&self, file: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
-            let written = self.call(Call::Write, |limit| {
-                rustix::io::pwrite(file, &bytes[..bytes.len().min(limit)], offset)
-            })?;
+            let written = self.write(file, offset, bytes)?;
             if written == 0 {
                 // A regular file takes at least one byte or says why not; going on could go on for ever.
                 return Err(Errno::IO);
@@ -165,10 +176,7 @@ impl Io {
     pub fn read_up_to(&self, file: BorrowedFd<'_>, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0;
         while done < out.len() {
-            let read = self.call(Call::Read, |limit| {
-                let end = out.len().min(done.saturating_add(limit));
-                rustix::io::pread(file, &mut out[done..end], offset + done as u64)
-            })?;
+            let read = self.read(file, offset + done as u64, &mut out[done..])?;
             if read == 0 {
                 break;
             }

@@ -1,36 +1,24 @@
-//! Handlers of signals belong to a process, so most of these run in a process of their own: this test program again, which
-//! runs the one test, finds the variable `CHILD` set, and takes the other branch.
+//! Handlers of signals belong to a process, so most of these run in a process of their own.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::*;
 use crate::mapping::io::{Io, borrow};
 use crate::mapping::{Domain, MapError, MapOptions, Mapping, PAGE};
 use crate::mem::Mem;
+use crate::test_child;
 
-const CHILD: &str = "ABIDE_PMEM_TEST_CHILD";
 const LEN: u64 = 16 * PAGE;
 /// What a child's own handler ends with.
 const HANDLED: c_int = 42;
 
 /// Runs this test in a process of its own, which does `work`.
 fn in_child(test: &str, work: impl FnOnce()) -> Option<ExitStatus> {
-    if std::env::var_os(CHILD).is_some() {
-        work();
-        return None;
-    }
-    let name = format!("mapping::sigbus::tests::{test}");
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    Some(status.unwrap())
+    test_child::run(&format!("mapping::sigbus::tests::{test}"), "child", |_| work())
 }
 
 fn options() -> MapOptions {
