@@ -14,10 +14,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::Thread,
+    time::Duration,
 };
 
 /// Blocks that are committed together at most.
 const GROUP_MAX: usize = 1024;
+/// How long a thread sleeps before it looks for itself.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// Turns that a thread waits before it sleeps.
 const SPINS: u32 = 64;
 
@@ -105,8 +108,6 @@ impl<M: Mem + 'static> Heap<M> {
             waiter: std::thread::current(),
         });
         self.shards[shard as usize].queue.push(call.clone());
-        // Either this thread finds the lock free, or whoever frees it finds the call.
-        std::sync::atomic::fence(Ordering::SeqCst);
         let mut attempt = 0;
         while !call.is_done.load(Ordering::Acquire) {
             if !self.lead(shard, &call.is_done) {
@@ -114,7 +115,8 @@ impl<M: Mem + 'static> Heap<M> {
                     self.mem().pause();
                     attempt += 1;
                 } else {
-                    std::thread::park();
+                    // Whoever frees the lock wakes one of the queue. It may free it just before the call is there.
+                    std::thread::park_timeout(PATIENCE);
                 }
             }
         }
@@ -152,7 +154,6 @@ impl<M: Mem> Heap<M> {
     /// Wakes one of those who wait for the shard's lock in the queue. To be called after the lock was freed.
     pub(super) fn wake_queued(&self, shard: u32) {
         let queue = &self.shards[shard as usize].queue;
-        std::sync::atomic::fence(Ordering::SeqCst);
         if let Some(call) = queue.pop() {
             queue.push(call.clone());
             call.wake();

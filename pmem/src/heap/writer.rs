@@ -12,7 +12,7 @@ use super::{
     Heap, HeapError, Shard,
     allocator::{Allocator, Freed},
     recovery::Recovered,
-    tx::Tx,
+    tx::{Progress, Tx},
 };
 use crate::{
     mem::{LINE, MediaError, Mem, Rule, Site},
@@ -41,7 +41,10 @@ pub(super) struct WriterState {
     /// What the finished blocks of this batch freed.
     pub(super) freed: Vec<Freed>,
     pub(super) allocator: Allocator,
-    pub(super) scratch: Scratch,
+    /// The block that is running.
+    pub(super) block: Progress,
+    /// The words that the batch changes: offset and value, block after block.
+    pub(super) entries: Vec<(u64, u64)>,
     pub(super) completion_hints: CompletionHints,
     pub(super) trims: Trims,
     /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
@@ -49,13 +52,6 @@ pub(super) struct WriterState {
     unfenced_by: usize,
     /// Why the shard stopped.
     failed: Option<MediaError>,
-}
-
-/// Buffers that are used again.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    pub(super) record: Vec<u64>,
-    pub(super) offsets: Vec<(u64, u64)>,
 }
 
 impl WriterState {
@@ -71,12 +67,28 @@ impl WriterState {
             stamp: 0,
             freed: Vec::new(),
             allocator: Allocator::new(),
-            scratch: Scratch::default(),
+            block: Progress::default(),
+            entries: Vec::new(),
             completion_hints: CompletionHints::default(),
             trims: Trims::default(),
             unfenced: Vec::new(),
             unfenced_by: 0,
             failed: None,
+        }
+    }
+}
+
+/// Freed blocks are sent to wait for their readers when they are so many; sooner when space is short.
+const SEND_AT: usize = 64;
+
+impl<M: Mem> Heap<M> {
+    /// Lets freed blocks arrive at the allocator's queue once no reader of now is left.
+    pub(super) fn send_freed(&self, allocator: &mut Allocator) {
+        if !allocator.unsent.is_empty() {
+            let freed = std::mem::take(&mut allocator.unsent);
+            allocator.under_eyes += freed.len();
+            let unread = allocator.unread.clone();
+            self.epochs.pin().defer(move || unread.push(freed));
         }
     }
 }
@@ -192,10 +204,9 @@ impl<'h, M: Mem> Writer<'h, M> {
     fn apply(&mut self) {
         let mem = self.heap.mem();
         let state = &mut *self.state;
-        let overlay = &self.shard_ref.visible.overlay;
         state.unfenced.clear();
-        for &(offset, slot) in &state.written {
-            mem.store(offset, overlay.value(slot as usize));
+        for &(offset, value) in &state.entries {
+            mem.store(offset, value);
             let line = offset & !(LINE - 1);
             if state.unfenced.last() != Some(&line) {
                 state.unfenced.push(line);
@@ -225,12 +236,12 @@ impl<'h, M: Mem> Writer<'h, M> {
         for (_, slot) in state.written.drain(..) {
             overlay.clear(slot as usize);
         }
+        state.entries.clear();
         self.shard_ref.fenced.store(state.batch, std::sync::atomic::Ordering::Release);
-        if !state.freed.is_empty() {
-            let freed = std::mem::take(&mut state.freed);
-            let (batch, unread) = (state.batch, state.allocator.unread.clone());
-            state.allocator.under_eyes += freed.len();
-            self.heap.epochs.pin().defer(move || unread.push((batch, freed)));
+        let batch = state.batch;
+        state.allocator.unsent.extend(state.freed.drain(..).map(|freed| (batch, freed)));
+        if state.allocator.unsent.len() >= SEND_AT {
+            self.heap.send_freed(&mut state.allocator);
         }
         state.records_before = state.records;
         state.records = 0;

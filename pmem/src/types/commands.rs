@@ -15,8 +15,8 @@
 
 use super::TypeError;
 use crate::{
+    checksum::{checksum, checksum_bytes},
     heap::{HeapError, SHARD_COMMANDS, Tx, View},
-    layout::checksum,
     mem::{Mem, WORD},
 };
 use std::collections::VecDeque;
@@ -252,7 +252,7 @@ impl Commands {
     }
 
     fn crc(seed: u32, position: u64, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(checksum(seed, &[position]), bytes)
+        checksum_bytes(checksum(seed, &[position]), bytes)
     }
 }
 

@@ -18,8 +18,8 @@
 
 use super::{Owned, TypeError};
 use crate::{
+    checksum::{checksum, checksum_bytes},
     heap::{HeapError, Tx, View},
-    layout::checksum,
     mem::{LINE, Mem, WORD},
 };
 use std::collections::HashMap;
@@ -32,13 +32,23 @@ const INLINE: u64 = 1;
 const IN_BLOCK: u64 = 2;
 
 /// Names a client, or one slot of a client.
-pub type ClientId = [u64; 2];
+pub type ClientId = u128;
+
+/// The right to complete a call, in the block in which it arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pending {
+    client: ClientId,
+    sequence: u64,
+    at: u64,
+    /// The block of the result before.
+    former: Option<u64>,
+}
 
 /// What a table knows of a call that arrives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// It was not made yet.
-    New,
+    New(Pending),
     /// It was made, with this result.
     Done(Vec<u8>),
 }
@@ -85,7 +95,7 @@ impl From<CompletionError> for TypeError {
 /// is looked at before it is believed.
 #[derive(Debug, Default)]
 pub(crate) struct CompletionHints {
-    lines: HashMap<ClientId, u32>,
+    lines: HashMap<ClientId, u32, foldhash::fast::RandomState>,
     /// Lines that were free.
     free: Vec<u32>,
     is_complete: bool,
@@ -115,7 +125,7 @@ impl Line {
     }
 
     fn client(&self) -> ClientId {
-        [self.words[0], self.words[1]]
+        u128::from(self.words[0]) | u128::from(self.words[1]) << 64
     }
 
     fn sequence(&self) -> u64 {
@@ -147,7 +157,7 @@ impl Line {
             Some(block) => {
                 view.check(block.offset, block.bytes)?;
                 view.contents(block.offset, &mut result);
-                if u64::from(crc32c::crc32c_append(view.heap().seed(), &result)) != self.words[5] {
+                if u64::from(checksum_bytes(view.heap().seed(), &result)) != self.words[5] {
                     return Err(HeapError::Corrupt { offset: block.offset });
                 }
             }
@@ -170,43 +180,38 @@ impl Completions {
         client: ClientId,
         sequence: u64,
     ) -> Result<Arrival, CompletionError> {
+        let pending = |at, former| Arrival::New(Pending { client, sequence, at, former });
         match Self::find(tx, client)? {
-            None => Self::free_line(tx).map(|_| Arrival::New),
-            Some(line) if line.sequence() < sequence => Ok(Arrival::New),
+            None => {
+                let number = Self::free_line(tx)?;
+                tx.completion_hints().lines.insert(client, number);
+                Ok(pending(Self::at(tx, number), None))
+            }
+            Some(line) if line.sequence() < sequence => {
+                Ok(pending(line.at, line.block().map(|block| block.offset)))
+            }
             Some(line) if line.sequence() == sequence => Ok(Arrival::Done(line.result(tx)?)),
             Some(line) => Err(CompletionError::StaleSequence { sequence, last: line.sequence() }),
         }
     }
 
-    /// Notes that a call was made. To be done in the block that has its effect.
+    /// Notes that a call was made. To be done in the block that has its effect, which is also the one in which it arrived.
     ///
     /// # Errors
-    /// As [`arrive`](Self::arrive), and [`CompletionError::ResultTooLarge`].
+    /// [`CompletionError::ResultTooLarge`], and those of the heap.
     pub fn complete<M: Mem>(
         tx: &mut Tx<'_, M>,
-        client: ClientId,
-        sequence: u64,
+        pending: Pending,
         result: &[u8],
     ) -> Result<(), CompletionError> {
         if result.len() > RESULT_BYTES_MAX {
             return Err(CompletionError::ResultTooLarge { bytes: result.len() });
         }
-        let found = Self::find(tx, client)?;
-        let at = match found {
-            Some(line) if line.sequence() >= sequence => {
-                return Err(CompletionError::StaleSequence { sequence, last: line.sequence() });
-            }
-            Some(line) => line.at,
-            None => {
-                let number = Self::free_line(tx)?;
-                tx.completion_hints().lines.insert(client, number);
-                Self::at(tx, number)
-            }
-        };
-        if let Some(block) = found.and_then(|line| line.block()) {
-            tx.free(block.offset)?;
+        let Pending { client, sequence, at, former } = pending;
+        if let Some(block) = former {
+            tx.free(block)?;
         }
-        let mut line = Line { at, words: [client[0], client[1], sequence, 0, 0, 0, 0, 0] };
+        let mut line = Line { at, words: [client as u64, (client >> 64) as u64, sequence, 0, 0, 0, 0, 0] };
         if result.len() <= INLINE_MAX {
             line.words[3] = INLINE | (result.len() as u64) << 32;
             let mut bytes = [0; INLINE_MAX];
@@ -219,7 +224,7 @@ impl Completions {
             tx.put(block, result)?;
             line.words[3] = IN_BLOCK | (result.len() as u64) << 32;
             line.words[4] = block;
-            line.words[5] = crc32c::crc32c_append(tx.heap().seed(), result).into();
+            line.words[5] = checksum_bytes(tx.heap().seed(), result).into();
         }
         line.words[7] = line.crc(tx);
         Ok(tx.write_all(at, &line.words)?)
@@ -320,81 +325,86 @@ impl Completions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heap::testing::{heap, reopen};
+    use crate::{
+        Heap,
+        heap::testing::{heap, reopen},
+        sim::Sim,
+    };
 
-    const CLIENT: ClientId = [7, 8];
+    const CLIENT: ClientId = 7 << 64 | 8;
+
+    /// Makes a call that does nothing but complete. Says whether it was new.
+    fn call(
+        heap: &Heap<Sim>,
+        client: ClientId,
+        sequence: u64,
+        result: &[u8],
+    ) -> Result<bool, CompletionError> {
+        heap.atomically(0, |tx| match Completions::arrive(tx, client, sequence)? {
+            Arrival::New(pending) => Completions::complete(tx, pending, result).map(|()| true),
+            Arrival::Done(first) => {
+                assert_eq!(first, result);
+                Ok(false)
+            }
+        })
+    }
 
     #[test]
     fn a_call_is_new_once_and_then_has_its_result_for_ever() {
         for len in [0, 1, 24, 25, 100, 900] {
             let result: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut heap = heap();
-            heap.atomically::<_, CompletionError>(0, |tx| {
-                assert_eq!(Completions::arrive(tx, CLIENT, 1)?, Arrival::New);
-                Completions::complete(tx, CLIENT, 1, &result)
-            })
-            .unwrap();
+            assert_eq!(call(&heap, CLIENT, 1, &result), Ok(true));
             for _ in 0..2 {
-                let arrival = heap.atomically(0, |tx| Completions::arrive(tx, CLIENT, 1)).unwrap();
-                assert_eq!(arrival, Arrival::Done(result.clone()), "{len}");
+                assert_eq!(call(&heap, CLIENT, 1, &result), Ok(false), "{len}");
                 heap = reopen(&heap);
             }
-            let again = heap.atomically(0, |tx| Completions::complete(tx, CLIENT, 1, &result));
-            assert_eq!(again, Err(CompletionError::StaleSequence { sequence: 1, last: 1 }));
         }
     }
 
     #[test]
     fn an_older_sequence_is_stale_and_a_full_table_says_so() {
         let heap = heap();
-        let complete = |client, sequence| {
-            heap.atomically(0, |tx| Completions::complete(tx, [client, 0], sequence, &[9; 64]))
-        };
         for client in 1..=4 {
-            complete(client, 5).unwrap();
+            assert_eq!(call(&heap, client, 5, &[9; 64]), Ok(true));
         }
-        let arrive =
-            |client, sequence| heap.atomically(0, |tx| Completions::arrive(tx, [client, 0], sequence));
-        assert_eq!(arrive(1, 4), Err(CompletionError::StaleSequence { sequence: 4, last: 5 }));
-        assert_eq!(arrive(5, 1), Err(CompletionError::SessionsFull { clients: 4 }));
-        assert_eq!(complete(5, 1), Err(CompletionError::SessionsFull { clients: 4 }));
-        assert_eq!(arrive(4, 6), Ok(Arrival::New));
-        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, [2, 0])), Ok(true));
-        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, [2, 0])), Ok(false));
-        assert_eq!(arrive(2, 1), Ok(Arrival::New));
-        complete(5, 1).unwrap();
+        let stale = call(&heap, 1, 4, &[]);
+        assert_eq!(stale, Err(CompletionError::StaleSequence { sequence: 4, last: 5 }));
+        assert_eq!(call(&heap, 5, 1, &[]), Err(CompletionError::SessionsFull { clients: 4 }));
+        assert_eq!(call(&heap, 4, 6, &[9; 30]), Ok(true));
+        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, 2)), Ok(true));
+        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, 2)), Ok(false));
+        assert_eq!(call(&heap, 5, 1, &[]), Ok(true));
         assert_eq!(Completions::clients(&heap.reader(0)).unwrap().len(), 4);
     }
 
     #[test]
     fn a_block_that_is_taken_back_leaves_hints_that_do_no_harm() {
         let heap = heap();
-        let fail = |client| {
+        for client in 1..=20 {
             heap.atomically::<(), CompletionError>(0, |tx| {
-                Completions::complete(tx, [client, 0], 1, &[])?;
+                let Arrival::New(pending) = Completions::arrive(tx, client, 1)? else { panic!("new") };
+                Completions::complete(tx, pending, &[])?;
                 Err(HeapError::NoSpace.into())
             })
-        };
-        for client in 1..=20 {
-            fail(client).unwrap_err();
+            .unwrap_err();
         }
         for client in 1..=4 {
-            heap.atomically(0, |tx| Completions::complete(tx, [client, 0], 1, &[])).unwrap();
+            assert_eq!(call(&heap, client, 1, &[]), Ok(true));
         }
         // Forgetting that is taken back keeps the client known.
         heap.atomically::<(), CompletionError>(0, |tx| {
-            Completions::forget(tx, [1, 0])?;
+            Completions::forget(tx, 1)?;
             Err(HeapError::NoSpace.into())
         })
         .unwrap_err();
-        let arrival = heap.atomically(0, |tx| Completions::arrive(tx, [1, 0], 1)).unwrap();
-        assert_eq!(arrival, Arrival::Done(Vec::new()));
+        assert_eq!(call(&heap, 1, 1, &[]), Ok(false));
     }
 
     #[test]
     fn a_damaged_line_is_an_error_and_not_a_new_client() {
         let heap = heap();
-        heap.atomically(0, |tx| Completions::complete(tx, CLIENT, 1, &[1, 2, 3])).unwrap();
+        call(&heap, CLIENT, 1, &[1, 2, 3]).unwrap();
         let at = heap.layout().completion_table(0);
         for line in 0..4 {
             for word in 0..8 {
