@@ -262,3 +262,55 @@ fn a_logged_mapping_gives_every_flushed_line_to_its_log_and_none_to_the_file() {
     log.failed.store(true, Ordering::SeqCst);
     assert_eq!(mem.health(), Err(MediaError::IoPoisoned));
 }
+
+/// Ends as a test does that was run in a child: with 0 if it succeeded.
+fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: this process runs one test, whose thread holds no lock; the child goes on with that thread alone.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let good = catch_unwind(AssertUnwindSafe(work)).unwrap_or(false);
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(i32::from(!good)) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for the call.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status == 0
+}
+
+#[test]
+fn a_forked_child_can_neither_close_nor_unlock_its_parents_region() {
+    let name = "mapping::tests::a_forked_child_can_neither_close_nor_unlock_its_parents_region";
+    let status = crate::test_child::run(name, "child", |_| {
+        let folder = tempfile::tempdir().unwrap();
+        for persistence in [Persistence::ProcessCrash, Persistence::PowerFail] {
+            let path = folder.path().join(format!("{persistence:?}"));
+            let options = crate::RegionOptions {
+                geometry: crate::Geometry::tiny(),
+                force_file_system: true,
+                ..crate::RegionOptions::new(persistence)
+            };
+            let open = || crate::Region::create(&path, 64 << 10, &options).unwrap();
+            let is_locked = || {
+                let again = crate::Region::open(&path, &options);
+                matches!(again, Err(crate::region::OpenError::InUse(_)))
+            };
+            let mut region = Some(open());
+            assert!(in_forked_child(|| {
+                let closed = region.take().unwrap().close();
+                matches!(closed, Err(crate::region::CloseError::NotOurs))
+            }));
+            assert!(in_forked_child(|| {
+                drop(region.take());
+                true
+            }));
+            // By another process, since the list of this one says no before the lock is asked.
+            let path_locked =
+                std::process::Command::new("flock").args(["-n", "-x"]).arg(&path).arg("true").status();
+            assert!(is_locked() && path_locked.is_ok_and(|status| !status.success()));
+            region.unwrap().close().unwrap();
+        }
+    });
+    assert!(status.is_none_or(|status| status.success()), "{status:?}");
+}

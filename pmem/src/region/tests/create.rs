@@ -237,6 +237,23 @@ fn killed_at_any_call_there_is_no_region_or_a_whole_one() {
 }
 
 #[test]
+fn everything_is_durable_before_the_name_and_the_name_before_anyone_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, faults) = faulty(&process_crash());
+    drop(Region::create(folder.path().join("region"), BYTES, &options).unwrap());
+    let order: Vec<_> = faults
+        .made()
+        .into_iter()
+        .filter(|call| matches!(call, Call::Lock | Call::Allocate | Call::SyncMap | Call::Sync | Call::Link))
+        .collect();
+    let (sync_map, sync) = (Call::SyncMap, Call::Sync);
+    // Of everything, of the first word, of the folder; then opening says that the region is open.
+    let made = [Call::Lock, Call::Allocate, sync_map, sync, sync_map, sync, Call::Link, sync];
+    assert_eq!(order[..made.len()], made);
+    assert_eq!(order[made.len()..], [sync_map, sync, Call::Lock]);
+}
+
+#[test]
 fn a_full_disk_leaves_no_file() {
     let Some(disk) = SmallDisk::mount("size=256k") else { return };
     let path = disk.path().join("region");

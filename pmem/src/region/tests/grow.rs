@@ -82,6 +82,16 @@ fn a_failed_growth_leaves_the_region_as_it_was() {
 }
 
 #[test]
+fn the_new_length_is_durable_before_it_is_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, faults) = faulty(&process_crash());
+    let region = Region::create(folder.path().join("region"), BYTES, &options).unwrap();
+    faults.clear();
+    region.grow(2 * BYTES).unwrap();
+    assert_eq!(faults.made(), [Call::Allocate, Call::Sync, Call::Map]);
+}
+
+#[test]
 fn a_growth_that_cannot_be_made_durable_poisons() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("region");

@@ -157,3 +157,15 @@ fn whichever_call_of_opening_or_closing_fails_nothing_is_lost() {
         }
     }
 }
+
+#[test]
+fn after_a_kill_the_file_itself_is_synced_before_its_log_is_used() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    drop(Region::create(&path, BYTES, &power_fail).unwrap());
+    let (options, faults) = faulty(&power_fail);
+    Region::open(&path, &options).unwrap();
+    let made = faults.made();
+    let first = |call| made.iter().position(|made| *made == call).unwrap();
+    assert!(first(Call::Sync) < first(Call::Write), "{made:?}");
+}
