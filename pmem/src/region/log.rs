@@ -11,8 +11,8 @@
 //! is written there before the log gets its first line. What the heap says of its state goes through the log like
 //! all else, and is never "clean".
 //!
-//! A new log has a new random id, which the state slot names before the log is made: had the machine stopped in
-//! between, the log is missing, and the file still clean.
+//! A new log has a new random id, which the state slot names before the log is made: should the machine stop in
+//! between, the log is missing, and not needed yet.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,8 +26,7 @@ use super::create::Place;
 use super::error::{CreateError, OpenError};
 use super::header::Header;
 use super::options::RegionOptions;
-use super::{NO_BOOT, boot, mark_open, random_word};
-use crate::heap::Heap;
+use super::{NO_BOOT, boot, random_word};
 use crate::layout::{Shutdown, State, TABLES};
 use crate::line_log::{Checkpointer, FileStorage, LineLog, LogError, LogKey, Replay, Storage, format};
 use crate::mapping::io::Io;
@@ -107,19 +106,18 @@ impl RegionLog {
         header: &mut Header,
         options: &RegionOptions,
     ) -> Result<Self, OpenError> {
+        if header.state.shutdown == Shutdown::Open {
+            // What the process before has stored, and that it was open, may still be in the page cache alone. Of a region
+            // that was used with its log little can be.
+            options.io.sync(file.as_fd()).map_err(OpenError::io("sync the region's file"))?;
+        }
         if !is_needed(&header.state) {
-            if header.state.shutdown == Shutdown::Open {
-                close_in_place(file, header, options)?;
-            }
             find_or_make(path, file, header, options)?;
             // Before the log's first line: from here on it is needed.
             store_state(file, header, options, |state| {
                 state.shutdown = Shutdown::Open;
                 state.boot_id = NO_BOOT;
             })?;
-        } else {
-            // Its process may have been killed before that was durable. In this domain little of the file can be dirty.
-            options.io.sync(file.as_fd()).map_err(OpenError::io("sync the region's file"))?;
         }
         let log = Arc::new(replay(path, file, header, options)?);
         let checkpointer = Checkpointer::start(Arc::clone(&log))
@@ -236,7 +234,13 @@ fn find_or_make(
     let refuse = |error| OpenError::MakeLog(Box::new(error));
     let place = Place::find(&options.io, &log_path).map_err(refuse)?;
     place.expect_free().map_err(refuse)?;
-    store_state(file, header, options, |state| state.log_id = log_id)?;
+    let boot_id = boot::boot_id(&options.boot_id)
+        .map_err(|source| OpenError::Io { doing: "read the kernel's boot id", source })?;
+    store_state(file, header, options, |state| {
+        state.log_id = log_id;
+        // Without a boot it would need the log that is not there yet, if it is open.
+        state.boot_id = boot_id;
+    })?;
     let key = key(header);
     let fill = |file: &Arc<OwnedFd>| {
         let log = LogFile { io: options.io.clone(), file: Arc::clone(file) };
@@ -246,28 +250,6 @@ fn find_or_make(
         })
     };
     place.make(fill).map_err(refuse)?;
-    Ok(())
-}
-
-/// Recovers a region that was left open in another domain, in its file itself, and closes it, so that its file needs
-/// nothing else.
-fn close_in_place(
-    file: &Arc<OwnedFd>,
-    header: &mut Header,
-    options: &RegionOptions,
-) -> Result<(), OpenError> {
-    let boot_id = boot::boot_id(&options.boot_id)
-        .map_err(|source| OpenError::Io { doing: "read the kernel's boot id", source })?;
-    options.io.sync(file.as_fd()).map_err(OpenError::io("sync the region's file"))?;
-    let bytes = header.state.region_bytes;
-    let mapping = Mapping::shared(Arc::clone(file), bytes, Domain::ProcessCrash, &options.map_options())?;
-    mark_open(&mapping, header, boot_id)?;
-    let heap = Heap::open(mapping, boot_id)?;
-    let closed = heap.settle().and_then(|()| Ok(heap.mem().sync()?)).and_then(|()| heap.mark_clean());
-    closed.map_err(OpenError::Recover)?;
-    heap.mem().sync()?;
-    drop(heap);
-    *header = Header::read(&options.io, file.as_fd())?;
     Ok(())
 }
 

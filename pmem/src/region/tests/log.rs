@@ -72,8 +72,10 @@ fn a_log_that_is_in_the_way_is_not_replaced() {
     assert!(matches!(refused, Err(CreateError::Exists { .. })), "{refused:?}");
     let region = Region::create(&path, BYTES, &process_crash()).unwrap();
     region.close().unwrap();
-    let refused = Region::open(&path, &power_fail);
-    assert!(matches!(refused, Err(OpenError::MakeLog(_))), "{refused:?}");
+    for _ in 0..2 {
+        let refused = Region::open(&path, &power_fail);
+        assert!(matches!(refused, Err(OpenError::MakeLog(_))), "{refused:?}");
+    }
     assert_eq!(std::fs::read(path_of(&path)).unwrap(), b"mine");
     Region::open(&path, &process_crash()).unwrap().close().unwrap();
 }
@@ -160,12 +162,57 @@ fn whichever_call_of_opening_or_closing_fails_nothing_is_lost() {
 
 #[test]
 fn after_a_kill_the_file_itself_is_synced_before_its_log_is_used() {
+    for persistence in [Persistence::PowerFail, Persistence::ProcessCrash] {
+        let (folder, power_fail) = quick_log();
+        let path = folder.path().join("region");
+        drop(Region::create(&path, BYTES, &RegionOptions { persistence, ..power_fail.clone() }).unwrap());
+        let (options, faults) = faulty(&power_fail);
+        Region::open(&path, &options).unwrap();
+        let made = faults.made();
+        let first = |call| made.iter().position(|made| *made == call).unwrap();
+        assert!(first(Call::Sync) < first(Call::Write), "{made:?}");
+        // Before any page of it is mapped, so that what is synced is what the process before has left.
+        assert!(
+            made.iter().take(first(Call::Sync)).filter(|call| **call == Call::Map).count() <= 1,
+            "{made:?}"
+        );
+    }
+}
+
+const KILLED: &str = "region::tests::log::killed_while_its_log_is_made_a_region_opens_in_any_domain";
+
+#[test]
+fn killed_while_its_log_is_made_a_region_opens_in_any_domain() {
+    if let Some(job) = crate::test_child::argument() {
+        let job = job.to_str().unwrap().to_owned();
+        let (path, nth) = job.split_once('|').unwrap();
+        let (options, faults) = faulty(&quick_log().1);
+        faults.fail_any(nth.parse().unwrap(), Fault::Kill);
+        Region::open(path, &options).unwrap().close().unwrap();
+        return;
+    }
     let (folder, power_fail) = quick_log();
-    let path = folder.path().join("region");
-    drop(Region::create(&path, BYTES, &power_fail).unwrap());
-    let (options, faults) = faulty(&power_fail);
-    Region::open(&path, &options).unwrap();
-    let made = faults.made();
-    let first = |call| made.iter().position(|made| *made == call).unwrap();
-    assert!(first(Call::Sync) < first(Call::Write), "{made:?}");
+    for left_open in [false, true] {
+        for nth in 0..300 {
+            let path = folder.path().join("region");
+            let region = Region::create(&path, BYTES, &process_crash()).unwrap();
+            let block = put_first(&region, nth);
+            if left_open {
+                drop(region);
+            } else {
+                region.close().unwrap();
+            }
+            let job = format!("{}|{nth}", path.display());
+            let status = crate::test_child::start(KILLED, job).wait_with_output().unwrap().status;
+            let options = if nth % 2 == 0 { &power_fail } else { &process_crash() };
+            expect(&path, options, block, nth);
+            for name in names(folder.path()) {
+                std::fs::remove_file(folder.path().join(name)).unwrap();
+            }
+            if status.success() {
+                assert!(nth > 20, "{nth} calls");
+                break;
+            }
+        }
+    }
 }
