@@ -3,7 +3,7 @@
 //! Each is repeated when a signal interrupts it; those that move bytes move all of them. A test can make any of them
 //! fail ([`Faults`]).
 //!
-//! Access rules of the unsafe blocks: [`map`](Io::map), [`reserve`](Io::reserve) and [`sync_map`](Io::sync_map) only pass on
+//! Access rules of the unsafe blocks: `map`, `reserve` and `sync_map` only pass on
 //! what their callers promise; no address is dereferenced here.
 
 use std::ffi::OsStr;

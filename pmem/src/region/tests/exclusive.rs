@@ -1,7 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 
 use super::*;
-use crate::test_child;
 
 #[track_caller]
 fn in_use<T: std::fmt::Debug>(result: Result<T, OpenError>, by: u32) {

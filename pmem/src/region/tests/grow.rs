@@ -1,5 +1,4 @@
 use super::*;
-use crate::test_child;
 
 #[test]
 fn a_region_grows_while_it_is_used_and_has_grown_when_it_is_opened_again() {

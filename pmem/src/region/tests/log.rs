@@ -126,6 +126,8 @@ fn a_log_that_cannot_be_written_poisons() {
 
 #[test]
 fn whichever_call_of_opening_or_closing_fails_nothing_is_lost() {
+    // Where unlocking is what fails.
+    let _none = test_child::start_none();
     let (folder, power_fail) = quick_log();
     for killed in [false, true] {
         let path = folder.path().join(format!("killed {killed}"));
@@ -194,7 +196,7 @@ fn forget_boot(path: &Path) {
 
 #[test]
 fn killed_while_its_log_is_made_a_region_opens_in_any_domain() {
-    if let Some(job) = crate::test_child::argument() {
+    if let Some(job) = test_child::argument() {
         let job = job.to_str().unwrap().to_owned();
         let (path, nth) = job.split_once('|').unwrap();
         let (options, faults) = faulty(&quick_log().1);
@@ -217,7 +219,7 @@ fn killed_while_its_log_is_made_a_region_opens_in_any_domain() {
                 }
             }
             let job = format!("{}|{nth}", path.display());
-            let status = crate::test_child::start(KILLED, job).wait_with_output().unwrap().status;
+            let status = test_child::start(KILLED, job).wait_with_output().unwrap().status;
             let options = if nth % 2 == 0 { &power_fail } else { &process_crash() };
             expect(&path, options, block, nth);
             for name in names(folder.path()) {

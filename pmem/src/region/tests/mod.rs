@@ -12,6 +12,7 @@ use crate::heap::View;
 use crate::layout::Geometry;
 use crate::line_log;
 use crate::mapping::{Call, Fault, Faults};
+use crate::test_child;
 
 mod create;
 mod exclusive;
@@ -114,11 +115,9 @@ impl SmallDisk {
     /// `None`, and a word about it, if this process may not mount.
     fn mount(options: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path());
+        let mounted = test_child::output(&mut command).is_ok_and(|output| output.status.success());
         if !mounted {
             eprintln!("skipped: this process may not mount a tmpfs");
             return None;
@@ -127,9 +126,9 @@ impl SmallDisk {
     }
 
     fn remount(&self, options: &str) {
-        let status =
-            Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.path()).status();
-        assert!(status.unwrap().success());
+        let mut command = Command::new("mount");
+        command.args(["-o", &format!("remount,{options}")]).arg(self.path());
+        assert!(test_child::output(&mut command).unwrap().status.success());
     }
 
     fn path(&self) -> &Path {
@@ -139,7 +138,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        let _ = test_child::output(Command::new("umount").arg("-l").arg(self.path()));
     }
 }
 
