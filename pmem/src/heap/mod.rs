@@ -289,15 +289,21 @@ impl<M: Mem> Heap<M> {
         Ok(())
     }
 
+    /// Makes all that was committed durable in place too, so that nothing is left to recover. One fence for each shard.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn settle(&self) -> Result<(), HeapError> {
+        (0..self.shard_count()).try_for_each(|shard| self.writer(shard).settle())
+    }
+
     /// Says that the region was closed in order. Nobody may use the heap any more.
     /// One fence, and one for each shard.
     ///
     /// # Errors
     /// If the memory failed.
     pub fn mark_clean(&self) -> Result<(), HeapError> {
-        for shard in 0..self.shard_count() {
-            self.writer(shard).settle()?;
-        }
+        self.settle()?;
         let mut state = self.mem.lock(&self.state);
         state.shutdown = Shutdown::Clean;
         state.store_next(&self.mem, self.seed);
