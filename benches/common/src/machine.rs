@@ -34,6 +34,19 @@ fn waited(schedstat: &Path) -> Duration {
     Duration::from_nanos(text.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or_default())
 }
 
+/// What a folder lies on: "tmpfs", "ext4", or the kernel's number of it.
+pub fn file_system(folder: &Path) -> anyhow::Result<String> {
+    // As in statfs(2).
+    Ok(match rustix::fs::statfs(folder)?.f_type {
+        0x0102_1994 => "tmpfs".to_owned(),
+        0xef53 => "ext4".to_owned(),
+        0x5846_5342 => "xfs".to_owned(),
+        0x9123_683e => "btrfs".to_owned(),
+        0x794c_7630 => "overlay".to_owned(),
+        other => format!("file system {other:#x}"),
+    })
+}
+
 /// The machine, as far as it explains numbers. Names no host.
 #[derive(Debug, Serialize)]
 pub struct Machine {
