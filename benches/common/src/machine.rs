@@ -29,6 +29,12 @@ pub fn thread_in_line() -> Duration {
     waited(Path::new("/proc/thread-self/schedstat"))
 }
 
+/// CPU time that this thread has used, so far. What else runs on its processor does not show in it.
+pub fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 fn waited(schedstat: &Path) -> Duration {
     let text = fs::read_to_string(schedstat).unwrap_or_default();
     Duration::from_nanos(text.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or_default())

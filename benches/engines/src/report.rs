@@ -53,6 +53,7 @@ pub(crate) struct Verified {
 struct Round {
     /// What one thread needed for an operation, on average.
     ns: f64,
+    cpu_ns: f64,
     operations_per_s: f64,
     p50_ns: f64,
     p99_ns: f64,
@@ -68,6 +69,7 @@ impl Round {
         let quantile = |quantile| measured.latency_ns.value_at_quantile(quantile) as f64;
         Round {
             ns: measured.time.as_nanos() as f64 * measured.threads as f64 / operations,
+            cpu_ns: measured.cpu.as_nanos() as f64 / operations,
             operations_per_s: operations / measured.time.as_secs_f64(),
             p50_ns: quantile(0.5),
             p99_ns: quantile(0.99),
@@ -85,6 +87,8 @@ pub(crate) struct Row {
     contender: &'static str,
     class: Durability,
     ns: Spread,
+    /// CPU time of the calling threads: what other work on the machine does not disturb.
+    cpu_ns: Spread,
     operations_per_s: Spread,
     p50_ns: Spread,
     p99_ns: Spread,
@@ -106,6 +110,7 @@ impl Row {
             contender,
             class,
             ns: spread(|round| round.ns),
+            cpu_ns: spread(|round| round.cpu_ns),
             operations_per_s: spread(|round| round.operations_per_s),
             p50_ns: spread(|round| round.p50_ns),
             p99_ns: spread(|round| round.p99_ns),
@@ -123,7 +128,7 @@ impl Row {
     }
 }
 
-const COLUMNS: [Column; 17] = [
+const COLUMNS: [Column; 18] = [
     Text("operation"),
     Text("on"),
     Number("keys"),
@@ -135,6 +140,7 @@ const COLUMNS: [Column; 17] = [
     Number("ns/op"),
     Number("(min-max)"),
     Number("ratio"),
+    Number("CPU ns/op"),
     Number("ops/s"),
     Number("p50 ns"),
     Number("p99 ns"),
@@ -226,6 +232,7 @@ impl Report {
                 thousands(row.ns.median),
                 format!("{}-{}", thousands(row.ns.min), thousands(row.ns.max)),
                 ratio.map(three_digits).unwrap_or_default(),
+                thousands(row.cpu_ns.median),
                 thousands(row.operations_per_s.median),
                 thousands(row.p50_ns.median),
                 thousands(row.p99_ns.median),

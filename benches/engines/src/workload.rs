@@ -80,6 +80,8 @@ pub(crate) struct Measured {
     pub(crate) operations: usize,
     /// From the first thread's start to the last one's end.
     pub(crate) time: Duration,
+    /// CPU time of the calling threads. What a store's own threads use is not in it.
+    pub(crate) cpu: Duration,
     pub(crate) threads: usize,
     /// Of commits, a sample of them.
     pub(crate) latency_ns: Histogram<u32>,
@@ -189,6 +191,7 @@ fn measure(
     Ok(Measured {
         operations: spans.iter().map(|span| span.operations).sum(),
         time: end - start,
+        cpu: spans.iter().map(|span| span.cpu).sum(),
         threads: load.threads,
         latency_ns,
         syncs: syncs::count() - syncs,
@@ -206,6 +209,7 @@ fn histogram() -> anyhow::Result<Histogram<u32>> {
 struct Span {
     start: Instant,
     end: Instant,
+    cpu: Duration,
     operations: usize,
     latency_ns: Histogram<u32>,
     in_line: Duration,
@@ -261,6 +265,7 @@ impl Worker {
         let clock_ns = clock_ns();
         let mut latency_ns = histogram()?;
         let in_line = machine::thread_in_line();
+        let cpu = machine::thread_cpu();
         let start = Instant::now();
         for nth in 0..operations {
             if nth % load.sample_every == 0 {
@@ -273,11 +278,12 @@ impl Worker {
             }
         }
         let end = Instant::now();
+        let cpu = machine::thread_cpu() - cpu;
         let in_line = machine::thread_in_line().saturating_sub(in_line);
         if phase == Phase::Counter && self.sequence > 0 {
             self.repeat_last_call(session)?;
         }
-        Ok(Span { start, end, operations: operations * load.batch, latency_ns, in_line })
+        Ok(Span { start, end, cpu, operations: operations * load.batch, latency_ns, in_line })
     }
 
     fn operation(

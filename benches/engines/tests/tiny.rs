@@ -34,6 +34,12 @@ fn check(group: &str, syncs: bool) {
             assert!(line["syncs"]["median"].as_f64() >= Some(0.99), "{line}");
         }
     }
+    if group == "instructions" {
+        for line in measured.iter().filter(|line| line["operation"] == "counter once") {
+            // Each must fence, or it is in the wrong class, or fences are not counted.
+            assert!(line["fences"]["median"].as_f64() >= Some(0.99), "{line}");
+        }
+    }
     let always = measured.iter().filter(|line| ALWAYS.iter().any(|name| line["contender"] == *name)).count();
     assert!(always > 0 || group == "instructions", "{group}");
 }
