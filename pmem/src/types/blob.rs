@@ -8,8 +8,8 @@
 
 use super::{Owned, TypeError};
 use crate::{
+    checksum::{checksum, checksum_bytes},
     heap::{HeapError, Tx, View},
-    layout::checksum,
     mem::{Mem, WORD},
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn check_len(bytes: &[u8]) -> Result<(), TypeError> {
 }
 
 fn crc(seed: u32, offset: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(checksum(seed, &[offset, bytes.len() as u64]), bytes)
+    checksum_bytes(checksum(seed, &[offset, bytes.len() as u64]), bytes)
 }
 
 /// Puts bytes into a new block. Two words of the record, at least: the block's bit, and what its contents are.

@@ -10,6 +10,8 @@
 //! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
 
 mod blob;
+pub mod commands;
+pub mod completions;
 pub mod garbage;
 mod list;
 mod sorted_map;
@@ -81,6 +83,12 @@ pub enum TypeError {
         /// How long it may be.
         max: u64,
     },
+    /// The completion table does not take the call.
+    #[error(transparent)]
+    Completion(completions::CompletionError),
+    /// The command ring does not do it.
+    #[error(transparent)]
+    Command(commands::CommandError),
     /// There is nothing at that position.
     #[error("position {position} of a value of {len}")]
     OutOfBounds {

@@ -3,7 +3,7 @@
 use super::{Owned, ROOT_BYTES, TypeError, garbage, visit_root};
 use crate::{
     heap::{
-        Heap, HeapError, Tx, View,
+        Heap, HeapError, Tx,
         descriptor::{Descriptor, Use, block_bytes},
     },
     layout::{Geometry, Identity},
@@ -175,4 +175,87 @@ pub(super) fn is_full<T>(result: &Result<T, TypeError>) -> bool {
 pub(super) fn random_bytes(rng: &mut fastrand::Rng, max: usize) -> Vec<u8> {
     let len = rng.usize(..=max);
     std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
+}
+
+/// Changes words in blocks that the roots and the garbage own, and in the roots. Says whether it hit a root.
+pub(super) fn damage(heap: &Heap<Sim>, roots: &[u64], rng: &mut fastrand::Rng) -> bool {
+    // So that all words are durable, and what is not afterwards is damaged.
+    heap.mark_clean().unwrap();
+    let mut owned: Vec<Owned> = roots.iter().map(|&offset| Owned { offset, bytes: ROOT_BYTES }).collect();
+    let reader = heap.reader(0);
+    for &root in roots {
+        visit_root(&reader, root, &mut |block| owned.push(block)).unwrap();
+    }
+    garbage::visit(&reader, &mut |block| owned.push(block)).unwrap();
+    for _ in 0..rng.u32(1..4) {
+        // Some words of a block are more worth damaging than others: the first.
+        let Owned { offset, bytes } = owned[rng.usize(..owned.len())];
+        let words = bytes.div_ceil(WORD);
+        let word = offset + if rng.bool() { rng.u64(..words) } else { rng.u64(..words.min(5)) } * WORD;
+        let old = heap.mem().load(word);
+        let new = match rng.u8(..4) {
+            0 => old ^ 1 << rng.u8(..64),
+            1 => rng.u64(..),
+            2 => owned[rng.usize(..owned.len())].offset,
+            _ => old.wrapping_add(rng.u64(..4) * 8),
+        };
+        heap.mem().store(word, new);
+    }
+    // A walk that does not end, ends here.
+    heap.mem().set_loads_max(2_000_000);
+    !roots.iter().all(|root| {
+        heap.mem().durable_words()[(root / WORD) as usize..][..8]
+            .iter()
+            .zip(0..)
+            .all(|(&word, i)| heap.mem().load(root + i * WORD) == word)
+    })
+}
+
+/// What each of several changes cost.
+#[derive(Debug, Default)]
+pub(super) struct Costs {
+    words: Vec<usize>,
+    flushes: Vec<usize>,
+    /// Fences beyond one a change.
+    pub(super) orderings: usize,
+}
+
+impl Costs {
+    /// Makes a change in a batch of its own. It must cost one fence, but for orderings, and flush no clean line.
+    pub(super) fn add(
+        &mut self,
+        heap: &Heap<Sim>,
+        change: impl FnOnce(&mut Tx<'_, Sim>) -> Result<(), TypeError>,
+    ) {
+        let before = heap.mem().counters();
+        let batch = heap.writer(0).batch();
+        run(heap, change).unwrap();
+        let after = heap.mem().counters();
+        self.orderings += (after.fences - before.fences - 1) as usize;
+        assert_eq!(after.fences_empty, before.fences_empty, "fences for nothing");
+        assert_eq!(after.flushes_clean, before.flushes_clean, "flushes for nothing");
+        self.words.push((heap.mem().load(heap.layout().ring_slot(0, batch)) >> 32) as usize);
+        self.flushes.push((after.flushes - before.flushes) as usize);
+    }
+
+    fn sorted(costs: &[usize]) -> Vec<usize> {
+        let mut sorted = costs.to_vec();
+        sorted.sort_unstable();
+        sorted
+    }
+
+    /// Words of a record, header and runs included, in the middle.
+    pub(super) fn median_words(&self) -> usize {
+        Self::sorted(&self.words)[self.words.len() / 2]
+    }
+
+    /// ... and at most.
+    pub(super) fn max_words(&self) -> usize {
+        Self::sorted(&self.words)[self.words.len() - 1]
+    }
+
+    /// Lines flushed, in the middle.
+    pub(super) fn median_flushes(&self) -> usize {
+        Self::sorted(&self.flushes)[self.flushes.len() / 2]
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
     heap::{HeapError, Tx},
     mem::Mem,
 };
+use std::ops::Range;
 
 /// The end from which the element at `index` of `len` is nearer, and how many elements lie between.
 fn nearer_end(index: u64, behind: u64) -> (End, u64) {
@@ -32,14 +33,14 @@ pub(super) fn insert<M: Mem>(
     let (end, distance) = nearer_end(index, len - index);
     let word = create_element(tx, element)?;
     if distance > moved_max(tx) {
-        let mut words = all_words(tx, &shape)?;
+        let mut words = words_of(tx, &shape, 0..len)?;
         words.insert(index as usize, word);
         return rebuild(list, tx, &shape, &words);
     }
     shape.open(tx, end)?;
     match end {
-        End::Front => (0..index).try_for_each(|i| copy(tx, &shape, i + 1, i))?,
-        End::Back => (index + 1..=len).rev().try_for_each(|i| copy(tx, &shape, i - 1, i))?,
+        End::Front => move_slots(tx, &shape, 1..index + 1, 0)?,
+        End::Back => move_slots(tx, &shape, index..len, index + 1)?,
     }
     let slot = shape.slot_at(tx, index)?;
     tx.write(slot.at, word)?;
@@ -56,29 +57,32 @@ pub(super) fn remove<M: Mem>(list: List, tx: &mut Tx<'_, M>, index: u64) -> Resu
     let element = slot.read(tx)?;
     slot.free(tx)?;
     if distance > moved_max(tx) {
-        let mut words = all_words(tx, &shape)?;
+        let mut words = words_of(tx, &shape, 0..len)?;
         words.remove(index as usize);
         rebuild(list, tx, &shape, &words)?;
         return Ok(element);
     }
     match end {
-        End::Front => (1..=index).rev().try_for_each(|i| copy(tx, &shape, i - 1, i))?,
-        End::Back => (index + 1..len).try_for_each(|i| copy(tx, &shape, i, i - 1))?,
+        End::Front => move_slots(tx, &shape, 0..index, 1)?,
+        End::Back => move_slots(tx, &shape, index + 1..len, index)?,
     }
     shape.close(tx, end)?;
     shape.store(tx, list.root)?;
     Ok(element)
 }
 
-/// Copies the slot of one index to another's.
-fn copy<M: Mem>(tx: &mut Tx<'_, M>, shape: &Shape, from: u64, to: u64) -> Result<(), HeapError> {
-    let word = shape.slot_at(tx, from)?.word;
-    let to = shape.slot_at(tx, to)?.at;
-    tx.write(to, word)
+/// Copies the slots of a range of indexes to those from `to` on. They are written in the order of their offsets, for the
+/// record has one word more for each run.
+fn move_slots<M: Mem>(tx: &mut Tx<'_, M>, shape: &Shape, from: Range<u64>, to: u64) -> Result<(), HeapError> {
+    for (word, index) in words_of(tx, shape, from)?.into_iter().zip(to..) {
+        let slot = shape.slot_at(tx, index)?;
+        tx.write(slot.at, word)?;
+    }
+    Ok(())
 }
 
-fn all_words<M: Mem>(tx: &Tx<'_, M>, shape: &Shape) -> Result<Vec<u64>, HeapError> {
-    (0..shape.len()).map(|index| Ok(shape.slot_at(tx, index)?.word)).collect()
+fn words_of<M: Mem>(tx: &Tx<'_, M>, shape: &Shape, range: Range<u64>) -> Result<Vec<u64>, HeapError> {
+    range.map(|index| Ok(shape.slot_at(tx, index)?.word)).collect()
 }
 
 /// Makes a list of these slots anew.

@@ -15,8 +15,8 @@
 
 use super::super::{Owned, TypeError, blob, block_bytes_max};
 use crate::{
+    checksum::{checksum, checksum_bytes},
     heap::{HeapError, Tx, View},
-    layout::checksum,
     mem::{Mem, WORD},
 };
 use std::ops::Range;
@@ -234,8 +234,7 @@ impl Node {
         }
         let entries = starts.len();
         starts.push(at as u16);
-        let entries_min = if level > 0 { 2 } else { 1 };
-        if sum != count || entries < entries_min {
+        if sum != count || entries == 0 {
             return Err(corrupt);
         }
         Ok(Self { offset, level, count, bytes, starts })
@@ -323,7 +322,7 @@ impl Node {
 }
 
 fn crc(seed: u32, offset: u64, head: u64, count: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(checksum(seed, &[offset, head, count]), bytes)
+    checksum_bytes(checksum(seed, &[offset, head, count]), bytes)
 }
 
 /// Writes entries into as many new nodes as they need, and gives for each the entry of its parent. The first of these

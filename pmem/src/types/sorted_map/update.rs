@@ -2,18 +2,33 @@
 //!
 //! **Rules.** A node whose entries outgrow its bytes is cut in two (or three, if one large entry came between small ones)
 //! of about the same bytes. A node that a deletion leaves with less than a quarter of its bytes takes in the entries of a
-//! sibling, the left one if there is one, and is cut again if both together are too many. A root with one child
-//! makes place for it. So every leaf has an entry, every inner node two, and all leaves have one depth.
+//! sibling, the left one if there is one, and is cut again if both together are too many. One that is left with
+//! none goes. A root with one child makes place for it. So every node has an entry, and all leaves have one depth.
+//!
+//! **Words of the record.** A level costs a deletion six words at worst: what the new node's contents are; the old one's bit with
+//! its run, and the links of its chunk, which was full, with theirs. The header, a chunk that is filled by the new nodes and one
+//! that is taken for them, a large value in a chunk that was full, and the root cost 42. A sibling costs five more. Where records are so small that this matters, siblings are let be, and a tree is only
+//! as high as a deletion can afford.
 
 use super::{
     super::TypeError,
     node::{Node, Sizes, inner_child, with_key, write_nodes},
 };
 use crate::{
-    heap::{Tx, View},
+    heap::{HeapError, Tx, View},
     mem::Mem,
 };
 use std::ops::Range;
+
+/// Words of a record that a deletion may cost: for itself, for each level, for each sibling.
+const WORDS_MIN: usize = 42;
+const WORDS_OF_LEVEL: usize = 6;
+const WORDS_OF_SIBLING: usize = 5;
+
+/// How many siblings a change of a tree of so many levels can afford to replace too.
+fn siblings_max<M: Mem>(tx: &Tx<'_, M>, levels: usize) -> usize {
+    tx.words_max().saturating_sub(WORDS_MIN + WORDS_OF_LEVEL * levels) / WORDS_OF_SIBLING
+}
 
 /// A node on the way to a key, and the entry at which the way goes on.
 #[derive(Debug)]
@@ -46,6 +61,7 @@ pub(super) fn replace<M: Mem>(
     mut replaced: Range<usize>,
     mut new: Vec<Vec<u8>>,
 ) -> Result<u64, TypeError> {
+    let mut siblings_left = siblings_max(tx, path.len());
     while let Some(Step { node, .. }) = path.pop() {
         tx.free(node.offset)?;
         let mut entries: Vec<&[u8]> = node.entries().collect();
@@ -57,7 +73,9 @@ pub(super) fn replace<M: Mem>(
         let sibling;
         let first_of_right;
         let shrinks = entries.iter().map(|entry| entry.len()).sum::<usize>() < node.entry_bytes();
-        if shrinks && sizes.are_few(&entries) {
+        let joins = shrinks && !entries.is_empty() && sizes.are_few(&entries);
+        if joins && siblings_left > 0 && parent.node.len() > 1 {
+            siblings_left -= 1;
             let is_left = range.start > 0;
             if is_left {
                 range.start -= 1;
@@ -99,6 +117,10 @@ fn write_root<M: Mem>(
     let mut nodes = write_nodes(tx, sizes, level, entries)?;
     while nodes.len() > 1 {
         level += 1;
+        let words = WORDS_MIN + WORDS_OF_LEVEL * (usize::from(level) + 1);
+        if words > tx.words_max() {
+            return Err(HeapError::TooLarge { found: words, max: tx.words_max() }.into());
+        }
         nodes = write_nodes(tx, sizes, level, &nodes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
     }
     Ok(nodes.first().map_or(0, |entry| inner_child(entry)))
