@@ -385,3 +385,36 @@ fn changes_cost_one_fence_and_the_words_that_are_documented() {
     assert!(clear.max_words() <= header + 14, "{clear:?}");
     assert_eq!(pop.orderings + insert.orderings + clear.orderings, 0);
 }
+
+#[test]
+fn a_cut_in_a_batch_keeps_what_its_first_blocks_did() {
+    for seed in 0..24 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut heap = tiny_heap();
+        let list = List::at(new_root(&heap));
+        let mut model = Model::new();
+        for step in 0..60 {
+            let mut states = vec![model.clone()];
+            let mut choose = rng.fork();
+            let (committed, recovered) = with_cut(&heap, &mut rng, || {
+                let mut writer = heap.writer(0);
+                for _ in 0..choose.u32(1..5) {
+                    let op = Op::random(&mut choose, model.len() as u64, 20);
+                    if writer.run(|tx| op.run(list, tx)).is_ok() {
+                        op.run_model(&mut model).expect("what a list can do, a model can");
+                        states.push(model.clone());
+                    }
+                }
+                writer.commit()
+            });
+            committed.unwrap();
+            if let Some(recovered) = recovered {
+                heap = recovered;
+            }
+            let found = must(seed, contents(list, &heap.reader(0)));
+            assert!(states.contains(&found), "seed {seed}, step {step}: {found:?}");
+            model = found;
+            must(seed, check_no_leak(&heap, &[list.root]));
+        }
+    }
+}

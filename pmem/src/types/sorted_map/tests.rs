@@ -482,3 +482,37 @@ fn deletions_leave_no_tree_of_nearly_empty_nodes() {
     assert_eq!(check_shape(map, &heap.reader(0)), 2);
     check_no_leak(&heap, &[map.root]).unwrap();
 }
+
+#[test]
+fn a_cut_in_a_batch_keeps_what_its_first_blocks_did() {
+    for seed in 0..24 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut heap = heap(ROOMY.0, ROOMY.1);
+        let map = SortedMap::at(new_root(&heap));
+        let mut model = Model::new();
+        for step in 0..60 {
+            let mut states = vec![model.clone()];
+            let mut choose = rng.fork();
+            let (committed, recovered) = with_cut(&heap, &mut rng, || {
+                let mut writer = heap.writer(0);
+                for _ in 0..choose.u32(1..5) {
+                    let op = Op::random(&mut choose, SMALL);
+                    if let Ok(answer) = writer.run(|tx| op.run(map, tx)) {
+                        assert_eq!(op.run_model(&mut model), answer, "seed {seed}, step {step}");
+                        states.push(model.clone());
+                    }
+                }
+                writer.commit()
+            });
+            committed.unwrap();
+            if let Some(recovered) = recovered {
+                heap = recovered;
+            }
+            let found = must(seed, contents(map, &heap.reader(0)));
+            assert!(states.contains(&found), "seed {seed}, step {step}: {found:?}");
+            model = found;
+            check_shape(map, &heap.reader(0));
+            must(seed, check_no_leak(&heap, &[map.root]));
+        }
+    }
+}
