@@ -12,7 +12,7 @@
 mod site;
 
 pub use site::{Rule, Site};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes in a cache line: what one write-back covers.
 pub const LINE: u64 = 64;
@@ -127,6 +127,73 @@ pub trait Mem: Send + Sync {
     #[inline(always)]
     fn broken(&self, _rule: Rule) -> bool {
         false
+    }
+}
+
+/// Memory that several own is memory.
+impl<M: Mem> Mem for Arc<M> {
+    const SLEEPS: bool = M::SLEEPS;
+
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    #[inline]
+    fn load(&self, offset: u64) -> u64 {
+        (**self).load(offset)
+    }
+
+    #[inline]
+    fn store(&self, offset: u64, value: u64) {
+        (**self).store(offset, value);
+    }
+
+    fn compare_exchange(&self, offset: u64, current: u64, new: u64) -> Result<u64, u64> {
+        (**self).compare_exchange(offset, current, new)
+    }
+
+    fn fetch_or(&self, offset: u64, bits: u64) -> u64 {
+        (**self).fetch_or(offset, bits)
+    }
+
+    fn fetch_and(&self, offset: u64, bits: u64) -> u64 {
+        (**self).fetch_and(offset, bits)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) {
+        (**self).read(offset, out);
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) {
+        (**self).write(offset, bytes);
+    }
+
+    fn flush(&self, site: Site, offset: u64, len: u64) {
+        (**self).flush(site, offset, len);
+    }
+
+    fn order(&self, site: Site) {
+        (**self).order(site);
+    }
+
+    fn fence(&self, site: Site) {
+        (**self).fence(site);
+    }
+
+    fn health(&self) -> Result<(), MediaError> {
+        (**self).health()
+    }
+
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        (**self).lock(mutex)
+    }
+
+    fn pause(&self) {
+        (**self).pause();
+    }
+
+    fn broken(&self, rule: Rule) -> bool {
+        (**self).broken(rule)
     }
 }
 
