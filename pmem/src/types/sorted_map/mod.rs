@@ -199,7 +199,9 @@ impl SortedMap {
     ///
     /// # Errors
     /// [`TypeError::TooLarge`] if the key is longer than [`key_bytes_max`](Self::key_bytes_max) or the value longer than
-    /// [`BLOB_BYTES_MAX`](super::BLOB_BYTES_MAX); [`HeapError::NoSpace`](crate::HeapError::NoSpace).
+    /// [`BLOB_BYTES_MAX`](super::BLOB_BYTES_MAX); [`HeapError::NoSpace`](crate::HeapError::NoSpace);
+    /// [`HeapError::TooLarge`](crate::HeapError::TooLarge) where ring slots are so small that no deletion from a tree one
+    /// level higher would fit a record: three levels with slots of 1 KiB, all levels with 4 KiB and more.
     pub fn insert<M: Mem>(self, tx: &mut Tx<'_, M>, key: &[u8], value: &[u8]) -> Result<bool, TypeError> {
         let sizes = Sizes::of(tx);
         let key_bytes = key.len() as u64;
