@@ -4,10 +4,12 @@
 //! that the project stands on.
 
 mod heap;
+mod ordered;
 mod toy_redo;
 mod toy_stack;
 
 pub use heap::HeapBlocks;
+pub use ordered::Ordered;
 pub use toy_redo::ToyRedo;
 pub use toy_stack::ToyStack;
 
@@ -17,7 +19,7 @@ use abide_pmem::sim::Mutant;
 /// All structures of the project.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Explorable>> {
-    vec![Box::new(HeapBlocks)]
+    vec![Box::new(HeapBlocks), Box::new(Ordered)]
 }
 
 /// Structures that test the harness.
