@@ -10,9 +10,17 @@
 //! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
 
 pub mod garbage;
+#[cfg(test)]
+mod kit;
+mod link;
+pub mod map;
+mod register;
+pub use map::Map;
+pub use register::{Integer, Register, Scalar, ShortBytes};
 
 use crate::{
     heap::{HeapError, Tx, View},
+    layout::checksum,
     mem::{Mem, WORD},
 };
 
@@ -123,11 +131,23 @@ pub(crate) fn is_fresh<V: View>(view: &V, root: u64, kind: Kind) -> Result<bool,
 /// # Errors
 /// As [`Persistent::visit`].
 pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) -> Result<(), TypeError> {
-    let _ = visit;
     match Kind::from_number(view.word(root) & 0xffff) {
         None if view.word(root) == 0 => Ok(()),
+        Some(Kind::Register) => Register::<u64>::visit(view, root, visit),
+        Some(Kind::Map) => Map::visit(view, root, visit),
         Some(_) | None => Err(HeapError::Corrupt { offset: root }.into()),
     }
+}
+
+/// CRC32C of contents that stand at an offset, seeded so that those of another region or place do not pass.
+pub(crate) fn content_crc<V: View>(view: &V, at: u64, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(checksum(view.heap().seed(), &[at]), bytes)
+}
+
+/// Bytes of a page of buckets and of an extent: what is changed at once in something large. Pages of 4 KiB, less in regions whose
+/// chunks hold no such blocks.
+pub(crate) fn unit_bytes<V: View>(view: &V) -> u64 {
+    u64::from(view.heap().layout().geometry().chunk_bytes / 8).min(4096)
 }
 
 /// Writes a whole root of zeros.
