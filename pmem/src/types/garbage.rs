@@ -4,7 +4,7 @@
 //! is in the list: the next body's offset, and the body's kind. Each call of [`collect`] frees a bounded part of the
 //! first body. A crash loses nothing: the list is made of words like any other.
 
-use super::{Kind, Owned, TypeError, map};
+use super::{Kind, Owned, TypeError, bytes, map};
 use crate::{
     heap::{HeapError, SHARD_GARBAGE, Tx, View},
     mem::{Mem, WORD},
@@ -52,6 +52,7 @@ pub fn collect<M: Mem>(tx: &mut Tx<'_, M>, blocks: u32) -> Result<bool, TypeErro
 /// Frees a part of a body. Says whether all of it is free.
 fn free_some<M: Mem>(tx: &mut Tx<'_, M>, kind: u64, body: u64, blocks: u32) -> Result<bool, TypeError> {
     match Kind::from_number(kind) {
+        Some(Kind::Bytes) => bytes::free_some(tx, body, blocks),
         Some(Kind::Map) => map::free_some(tx, body, blocks),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
     }
@@ -82,6 +83,7 @@ fn visit_body<V: View>(
     visit: &mut dyn FnMut(Owned),
 ) -> Result<(), TypeError> {
     match Kind::from_number(kind) {
+        Some(Kind::Bytes) => bytes::visit_garbage(view, body, visit),
         Some(Kind::Map) => map::visit_garbage(view, body, visit),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
     }

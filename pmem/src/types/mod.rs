@@ -9,12 +9,14 @@
 //! What costs more than one record can hold to take apart is not taken apart at once: it is put on the shard's garbage
 //! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
 
+pub mod bytes;
 pub mod garbage;
 #[cfg(test)]
 mod kit;
 mod link;
 pub mod map;
 mod register;
+pub use bytes::Bytes;
 pub use map::Map;
 pub use register::{Integer, Register, Scalar, ShortBytes};
 
@@ -134,6 +136,7 @@ pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) ->
     match Kind::from_number(view.word(root) & 0xffff) {
         None if view.word(root) == 0 => Ok(()),
         Some(Kind::Register) => Register::<u64>::visit(view, root, visit),
+        Some(Kind::Bytes) => Bytes::visit(view, root, visit),
         Some(Kind::Map) => Map::visit(view, root, visit),
         Some(_) | None => Err(HeapError::Corrupt { offset: root }.into()),
     }

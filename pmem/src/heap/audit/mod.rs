@@ -333,3 +333,6 @@ impl<V: View> Auditor<'_, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -327,3 +327,6 @@ impl<T: Integer> Register<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
