@@ -70,9 +70,11 @@ pub(super) struct Allocator {
     unused_mirrors: Vec<u32>,
     pub(super) classes: Vec<ClassState>,
     /// Freed blocks that no reader can see any more, and the batch that freed them.
-    pub(super) limbo: VecDeque<(u64, Vec<Freed>)>,
+    pub(super) limbo: VecDeque<(u64, Freed)>,
     /// Where blocks arrive once no reader can see them any more.
-    pub(super) unread: Arc<SegQueue<(u64, Vec<Freed>)>>,
+    pub(super) unread: Arc<SegQueue<Vec<(u64, Freed)>>>,
+    /// Freed blocks of committed batches for which no epoch has begun yet.
+    pub(super) unsent: Vec<(u64, Freed)>,
     /// Blocks that were freed and have not arrived there yet, roughly.
     pub(super) under_eyes: usize,
     /// Mirrors whose blocks are all free: their chunk could be given back.
@@ -90,6 +92,7 @@ impl Allocator {
                 .collect(),
             limbo: VecDeque::new(),
             unread: Arc::new(SegQueue::new()),
+            unsent: Vec::new(),
             under_eyes: 0,
             empty: Vec::new(),
         }

@@ -12,7 +12,6 @@ use super::{
     view::View,
 };
 use crate::mem::{Mem, Rule, WORD};
-use std::collections::VecDeque;
 
 impl<M: Mem> Tx<'_, M> {
     /// Allocates a block of at least so many bytes, aligned to 16. What stands in it is arbitrary.
@@ -46,7 +45,7 @@ impl<M: Mem> Tx<'_, M> {
                 mirror.used += 1;
                 let is_full = mirror.used == mirror.capacity;
                 self.state.allocator.take(index, block);
-                self.undo.push(Undo::Took { mirror: index, block });
+                self.state.block.undo.push(Undo::Took { mirror: index, block });
                 let word = self.heap.layout().bitmap(chunk) + u64::from(block / 64) * WORD;
                 let bits = self.word(word);
                 let bit = 1 << (block % 64);
@@ -69,12 +68,9 @@ impl<M: Mem> Tx<'_, M> {
         if self.has_ready(class) || self.load_next(class)? {
             return Ok(());
         }
-        if self.state.allocator.under_eyes > 0 {
-            self.heap.epochs.advance();
-            self.recycle();
-            if self.has_ready(class) {
-                return Ok(());
-            }
+        self.recycle_all();
+        if self.has_ready(class) {
+            return Ok(());
         }
         let chunk = self.claim(1).ok_or(HeapError::NoSpace)?;
         let layout = self.heap.layout();
@@ -86,7 +82,7 @@ impl<M: Mem> Tx<'_, M> {
             return Err(HeapError::Corrupt { offset: bitmap + i as u64 * WORD });
         }
         let index = self.state.allocator.add_mirror(layout, chunk, class, bits);
-        self.undo.push(Undo::Claimed { mirror: index, chunk });
+        self.state.block.undo.push(Undo::Claimed { mirror: index, chunk });
         self.raise_high_chunk(chunk + 1)?;
         let shard = self.shard as u16;
         self.write_descriptor(chunk, Descriptor::new(Use::ShardBlocks { class, shard }, 1))?;
@@ -105,7 +101,7 @@ impl<M: Mem> Tx<'_, M> {
             Cursor::At(chunk) => u64::from(chunk) + 1,
             Cursor::NotStarted => self.word(self.list_head(class)),
         };
-        self.undo.push(Undo::Moved { class, cursor });
+        self.state.block.undo.push(Undo::Moved { class, cursor });
         while let Some(chunk) = self.listed(next, self.list_head(class))? {
             let at = self.heap.layout().descriptor(chunk);
             next = self.word(at + NEXT);
@@ -193,7 +189,7 @@ impl<M: Mem> Tx<'_, M> {
         let previous = self.listed(self.word(at + PREVIOUS), at + PREVIOUS)?;
         let cursor = self.state.allocator.classes[class].cursor;
         if cursor == Cursor::At(chunk) {
-            self.undo.push(Undo::Moved { class, cursor });
+            self.state.block.undo.push(Undo::Moved { class, cursor });
             self.state.allocator.classes[class].cursor = next.map_or(Cursor::Done, Cursor::At);
         }
         let link = |chunk: Option<u32>| chunk.map_or(0, |chunk| u64::from(chunk) + 1);
@@ -234,12 +230,11 @@ impl<M: Mem> Tx<'_, M> {
         let first = match self.claim(len) {
             Some(first) => first,
             None => {
-                self.heap.epochs.advance();
-                self.recycle();
+                self.recycle_all();
                 self.claim(len).ok_or(HeapError::NoSpace)?
             }
         };
-        self.undo.push(Undo::ClaimedRun { first, len });
+        self.state.block.undo.push(Undo::ClaimedRun { first, len });
         self.raise_high_chunk(first + len)?;
         let shard = self.shard as u16;
         self.write_descriptor(first, Descriptor::new(Use::Run { shard }, len))?;
@@ -277,14 +272,14 @@ impl<M: Mem> Tx<'_, M> {
                 let mirror = self.state.allocator.mirror(index);
                 let was_full = mirror.used == mirror.capacity;
                 mirror.used -= 1;
-                self.undo.push(Undo::Freed { mirror: index });
+                self.state.block.undo.push(Undo::Freed { mirror: index });
                 if was_full {
                     self.link_chunk(class, chunk)?;
                 }
                 if self.heap.mem().broken(Rule::R6ReuseInBatch) {
                     self.state.allocator.put_back(index, block as u32);
                 } else {
-                    self.freed.push(Freed::Block(offset));
+                    self.state.block.freed.push(Freed::Block(offset));
                 }
                 Ok(())
             }
@@ -292,7 +287,7 @@ impl<M: Mem> Tx<'_, M> {
                 let len = self.descriptor(chunk)?.chunks();
                 self.heap.mem().lock(&self.heap.pool).announce(chunk, len);
                 self.write_descriptor(chunk, Descriptor::new(Use::Free, 1))?;
-                self.freed.push(Freed::Chunks { first: chunk, len });
+                self.state.block.freed.push(Freed::Chunks { first: chunk, len });
                 Ok(())
             }
             _ => Err(corrupt),
@@ -303,37 +298,39 @@ impl<M: Mem> Tx<'_, M> {
     fn recycle(&mut self) {
         let mem = self.heap.mem();
         let allocator = &mut self.state.allocator;
-        while let Some((batch, freed)) = allocator.unread.pop() {
+        while let Some(freed) = allocator.unread.pop() {
             allocator.under_eyes -= freed.len();
-            allocator.limbo.push_back((batch, freed));
+            allocator.limbo.extend(freed);
         }
         // Rule R6: as long as recovery may replay batch b, its words may land in what it freed. A chunk goes to other
         // shards, whose batches have other numbers: for that, the batch after must be committed too.
         let delay = if mem.broken(Rule::R6ReuseDelay) { 0 } else { 2 };
-        let mut kept = VecDeque::new();
-        while let Some((batch, freed)) = allocator.limbo.pop_front() {
-            let mut later = Vec::new();
-            for item in freed {
-                match item {
-                    Freed::Block(offset) if batch + delay <= self.state.batch => {
-                        let layout = self.heap.layout();
-                        let chunk = layout.chunk_of(offset).expect("a block that was freed");
-                        let index = allocator.mirror_index(chunk).expect("the mirror of a freed block");
-                        let class = allocator.mirror(index).class;
-                        let block = (offset - layout.chunk(chunk)) / block_bytes(class);
-                        allocator.put_back(index, block as u32);
-                    }
-                    Freed::Chunks { first, len } if batch + delay < self.state.batch => {
-                        mem.lock(&self.heap.pool).give_back(self.heap.layout(), first, len);
-                    }
-                    _ => later.push(item),
+        let layout = self.heap.layout();
+        while let Some(&(batch, freed)) = allocator.limbo.front() {
+            match freed {
+                Freed::Block(offset) if batch + delay <= self.state.batch => {
+                    let chunk = layout.chunk_of(offset).expect("a block that was freed");
+                    let index = allocator.mirror_index(chunk).expect("the mirror of a freed block");
+                    let class = allocator.mirror(index).class;
+                    let block = (offset - layout.chunk(chunk)) / block_bytes(class);
+                    allocator.put_back(index, block as u32);
                 }
+                Freed::Chunks { first, len } if batch + delay < self.state.batch => {
+                    mem.lock(&self.heap.pool).give_back(layout, first, len);
+                }
+                _ => break,
             }
-            if !later.is_empty() {
-                kept.push_back((batch, later));
-            }
+            allocator.limbo.pop_front();
         }
-        allocator.limbo = kept;
+    }
+
+    /// Takes back all that is free by now, also what waits only for epochs to pass.
+    fn recycle_all(&mut self) {
+        self.heap.send_freed(&mut self.state.allocator);
+        if self.state.allocator.under_eyes > 0 {
+            self.heap.epochs.advance();
+        }
+        self.recycle();
     }
 
     /// Gives one chunk back whose blocks are all free, if its class has another one to go on with.
@@ -349,7 +346,7 @@ impl<M: Mem> Tx<'_, M> {
             self.unlink_chunk(class, chunk)?;
             self.write_descriptor(chunk, Descriptor::new(Use::Free, 1))?;
             self.state.allocator.remove_mirror(index);
-            self.freed.push(Freed::Chunks { first: chunk, len: 1 });
+            self.state.block.freed.push(Freed::Chunks { first: chunk, len: 1 });
             return Ok(());
         }
         Ok(())

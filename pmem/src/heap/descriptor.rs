@@ -10,7 +10,8 @@
 
 use super::HeapError;
 use crate::{
-    layout::{BLOCK_CLASSES, Layout, checksum},
+    checksum::checksum,
+    layout::{BLOCK_CLASSES, Layout},
     mem::{Mem, WORD},
 };
 

@@ -16,11 +16,14 @@ mod blocks;
 pub(crate) mod descriptor;
 mod epoch;
 mod error;
+mod group;
 mod overlay;
 mod pool;
 mod record;
 mod recovery;
 mod shard;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -41,10 +44,12 @@ use crate::{
     },
     mem::{LINE, Mem, Site, WORD},
 };
+use crossbeam::queue::SegQueue;
+use group::Queued;
 use pool::ChunkPool;
 use shard::Visible;
 use std::sync::{
-    Mutex,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 use watermark::Watermark;
@@ -61,8 +66,10 @@ pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
 
 /// One shard, in ordinary memory.
 #[derive(Debug)]
-struct Shard {
+struct Shard<M: Mem> {
     writer: Mutex<WriterState>,
+    /// Blocks of threads that share the next fence.
+    queue: SegQueue<Arc<dyn Queued<M>>>,
     visible: Visible,
     /// The last batch that is committed and in place.
     fenced: AtomicU64,
@@ -70,13 +77,13 @@ struct Shard {
 
 /// A formatted region in some memory, open for reading and writing.
 #[derive(Debug)]
-pub struct Heap<M> {
+pub struct Heap<M: Mem> {
     mem: M,
     superblock: Superblock,
     seed: u32,
     run_id: u64,
     state: Mutex<State>,
-    shards: Box<[Shard]>,
+    shards: Box<[Shard<M>]>,
     pool: Mutex<ChunkPool>,
     pub(crate) epochs: epoch::Epochs,
 }
@@ -148,6 +155,7 @@ impl<M: Mem> Heap<M> {
             high = high.max(mem.load(layout.shard_header(shard) + SHARD_HIGH_CHUNK));
             shards.push(Shard {
                 writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
+                queue: SegQueue::new(),
                 visible,
                 fenced: AtomicU64::new(recovered.batch),
             });

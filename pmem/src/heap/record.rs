@@ -11,7 +11,10 @@
 //! ```
 //! A record begins on a line. The checksum is seeded with the region's and with the record's own offset.
 
-use crate::{layout::checksum, mem::Mem, mem::WORD};
+use crate::{
+    checksum::checksum,
+    mem::{Mem, Rule, WORD},
+};
 
 /// Words before the contents.
 pub(super) const HEADER_WORDS: usize = 5;
@@ -30,6 +33,11 @@ pub(super) fn run_word(offset: u64, words: u64) -> u64 {
 
 fn split_run(word: u64) -> (u64, usize) {
     (word & OFFSET_MASK, (word >> OFFSET_BITS) as usize)
+}
+
+/// The slot of a batch. Rule R5: there must be more slots than batches that recovery needs.
+pub(super) fn ring_slot(mem: &impl Mem, batch: u64) -> u64 {
+    if mem.broken(Rule::R5ThreeSlots) { batch % 2 } else { batch % 4 }
 }
 
 /// What a record's header says besides its lengths.
@@ -160,7 +168,7 @@ impl Record {
         let mut crc = seed;
         for (offset, words) in self.contents() {
             for i in 0..words as u64 {
-                crc = crc32c::crc32c_append(crc, &mem.load(offset + i * WORD).to_le_bytes());
+                crc = checksum(crc, &[mem.load(offset + i * WORD)]);
             }
         }
         crc == self.content_crc

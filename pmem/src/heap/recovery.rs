@@ -3,7 +3,11 @@
 //! Reads four record headers and the records of two batches, whatever the region holds. Every word is stored as
 //! the records say, so doing it twice, or after a crash in its middle, gives the same.
 
-use super::{HeapOpenError, record::Record, watermark::Watermark};
+use super::{
+    HeapOpenError,
+    record::{self, Record},
+    watermark::Watermark,
+};
 use crate::{
     layout::Layout,
     mem::{Mem, Rule, Site, WORD},
@@ -80,7 +84,7 @@ fn last_batch(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark:
             let record = first_record(mem, seed, layout.ring_slot(shard, slot), room)?;
             let place = record.place;
             let counts = place.index == 0
-                && place.batch % 4 == slot
+                && record::ring_slot(mem, place.batch) == slot
                 && place.run_id == watermark.run_id
                 && (place.batch > watermark.batch || mem.broken(Rule::R8Watermark));
             counts.then_some(place.batch)
@@ -101,7 +105,7 @@ fn records_of(
     run_id: u64,
     batch: u64,
 ) -> Vec<Record> {
-    let slot = layout.ring_slot(shard, batch);
+    let slot = layout.ring_slot(shard, record::ring_slot(mem, batch));
     let room = layout.geometry().ring_slot_bytes as usize / 8;
     let mut records: Vec<Record> = Vec::new();
     let mut at = 0;

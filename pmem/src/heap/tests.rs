@@ -1,28 +1,13 @@
 //! A heap over simulated memory: what is committed is there after any crash, and blocks neither leak nor meet twice.
 
-use super::*;
+use super::{
+    testing::{heap, reopen},
+    *,
+};
 use crate::{
     mem::WORD,
     sim::{Limits, Sim},
 };
-
-const BYTES: u64 = 64 << 10;
-
-fn identity() -> Identity {
-    Identity { uuid: [3; 16], hash_key: [4; 16], created_s: 0 }
-}
-
-fn heap() -> Heap<Sim> {
-    let sim = Sim::new(BYTES);
-    Heap::format(&sim, identity(), Geometry::tiny()).unwrap();
-    Heap::<Sim>::finish_format(&sim).unwrap();
-    Heap::open(sim, [0; 16]).unwrap()
-}
-
-fn reopen(heap: &Heap<Sim>) -> Heap<Sim> {
-    let sim = Sim::with_words(heap.mem().config(), heap.mem().durable_words());
-    Heap::open(sim, [0; 16]).unwrap()
-}
 
 fn allocate(heap: &Heap<Sim>, bytes: u64) -> Result<u64, HeapError> {
     heap.atomically(0, |tx| tx.allocate(bytes))
@@ -139,4 +124,45 @@ fn a_block_too_large_for_its_record_changes_nothing() {
     heap.atomically::<(), HeapError>(0, |tx| (0..50).try_for_each(|i| tx.write(block + i * WORD, 7)))
         .unwrap();
     assert_eq!(heap.reader(0).word(block + 49 * WORD), 7);
+}
+
+#[test]
+fn blocks_of_many_threads_share_batches_and_none_is_lost() {
+    let heap = std::sync::Arc::new(heap());
+    let block = allocate(&heap, 64).unwrap();
+    let batch_before = heap.writer(0).batch();
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let heap = heap.clone();
+            std::thread::spawn(move || {
+                for i in 0..200 {
+                    let seen = heap.atomically_grouped::<u64, HeapError>(0, move |tx| {
+                        let value = tx.word(block) + 1;
+                        tx.write(block, value)?;
+                        if (thread + i) % 50 == 0 { Err(HeapError::NoSpace) } else { Ok(value) }
+                    });
+                    assert_eq!(seen.is_err(), (thread + i) % 50 == 0);
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let failed = (0..8).flat_map(|thread| (0..200).map(move |i| thread + i)).filter(|n| n % 50 == 0).count();
+    assert_eq!(heap.reader(0).word(block), 1600 - failed as u64);
+    assert!(heap.writer(0).batch() - batch_before <= 1600);
+}
+
+#[test]
+fn a_grouped_block_that_panics_does_so_in_its_own_thread() {
+    let heap = heap();
+    let block = allocate(&heap, 64).unwrap();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        heap.atomically_grouped::<(), HeapError>(0, move |tx| {
+            tx.write(block, 1)?;
+            panic!("the user's fault")
+        })
+    }));
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"the user's fault"));
+    assert_eq!(heap.reader(0).word(block), 0);
+    heap.atomically(0, |tx| tx.write(block, 2)).unwrap();
 }

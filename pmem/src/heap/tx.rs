@@ -8,7 +8,11 @@ use super::{
     view::View,
     writer::WriterState,
 };
-use crate::mem::{Mem, Rule, Site, WORD};
+use crate::{
+    checksum::checksum_bytes,
+    mem::{Mem, Rule, Site, WORD},
+    types::{commands::Trims, completions::CompletionHints},
+};
 
 /// New contents of more bytes than this are made durable before their record instead of being checked by it, so that
 /// recovery reads little.
@@ -24,6 +28,29 @@ pub(super) enum Undo {
     Moved { class: usize, cursor: Cursor },
 }
 
+/// What a block has done so far. Kept by the shard, so that its buffers are used again.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Words of earlier blocks of the batch that this block stored anew: slot, former value, former stamp.
+    replaced: Vec<(u32, u64, u32)>,
+    /// Runs of new contents that the record's checksum covers.
+    contents: Vec<u64>,
+    pub(super) freed: Vec<Freed>,
+    pub(super) undo: Vec<Undo>,
+    /// The words that the block changes, in the order in which it first stored them.
+    entries: Vec<(u64, u64)>,
+    record: Vec<u64>,
+}
+
+impl Progress {
+    fn clear(&mut self) {
+        self.replaced.clear();
+        self.contents.clear();
+        self.freed.clear();
+        self.undo.clear();
+    }
+}
+
 /// A failure-atomic block: everything that is done through it takes effect, or nothing. It is made by
 /// [`Writer::run`](super::Writer::run) and [`Heap::atomically`].
 ///
@@ -36,15 +63,9 @@ pub struct Tx<'t, M: Mem> {
     pub(super) state: &'t mut WriterState,
     /// Words in the write set before this block.
     written_before: usize,
-    /// Words of earlier blocks of the batch that this block stored anew: slot, former value, former stamp.
-    replaced: Vec<(u32, u64, u32)>,
-    /// Runs of new contents that the record's checksum covers.
-    contents: Vec<u64>,
     content_crc: u32,
     /// Whether new contents must be durable before the record is written.
     order_first: bool,
-    pub(super) freed: Vec<Freed>,
-    pub(super) undo: Vec<Undo>,
     pub(super) is_urgent: bool,
     is_finished: bool,
 }
@@ -84,18 +105,15 @@ impl<'t, M: Mem> Tx<'t, M> {
         state: &'t mut WriterState,
     ) -> Self {
         state.stamp = state.stamp.wrapping_add(1);
+        state.block.clear();
         Self {
             heap,
             shard,
             visible,
             written_before: state.written.len(),
             state,
-            replaced: Vec::new(),
-            contents: Vec::new(),
             content_crc: heap.seed(),
             order_first: false,
-            freed: Vec::new(),
-            undo: Vec::new(),
             is_urgent: false,
             is_finished: false,
         }
@@ -118,6 +136,16 @@ impl<'t, M: Mem> Tx<'t, M> {
         self.state.batch
     }
 
+    /// Where clients' lines in the completion table are.
+    pub(crate) fn completion_hints(&mut self) -> &mut CompletionHints {
+        &mut self.state.completion_hints
+    }
+
+    /// What of the command ring was trimmed lately.
+    pub(crate) fn trims(&mut self) -> &mut Trims {
+        &mut self.state.trims
+    }
+
     /// Stores a word. Its offset must be that of an allocated block or of one of the shard's own tables.
     ///
     /// # Panics
@@ -134,14 +162,15 @@ impl<'t, M: Mem> Tx<'t, M> {
         match self.visible.overlay.find(offset) {
             Ok(slot) => {
                 if state.stamps[slot] != state.stamp {
-                    self.replaced.push((slot as u32, self.visible.overlay.value(slot), state.stamps[slot]));
+                    let former = (slot as u32, self.visible.overlay.value(slot), state.stamps[slot]);
+                    state.block.replaced.push(former);
                     state.stamps[slot] = state.stamp;
                 }
                 self.visible.overlay.set(slot, offset, value);
             }
             Err(slot) => {
                 let max = self.words_max();
-                let found = self.state.written.len() - self.written_before + self.replaced.len();
+                let found = self.words_written();
                 if found >= max {
                     return Err(HeapError::TooLarge { found: found + 1, max });
                 }
@@ -171,17 +200,17 @@ impl<'t, M: Mem> Tx<'t, M> {
         if bytes.is_empty() {
             return Ok(());
         }
-        if bytes.len() > CHECKED_CONTENT_MAX || self.contents.len() >= 64 {
+        if bytes.len() > CHECKED_CONTENT_MAX || self.state.block.contents.len() >= 64 {
             return self.put_mutable(offset, bytes);
         }
         let mem = self.heap.mem();
         mem.write(offset, bytes);
         let words = bytes.len().div_ceil(8);
         mem.flush(Site::ContentFlush, offset, words as u64 * WORD);
-        self.contents.push(record::run_word(offset, words as u64));
-        self.content_crc = crc32c::crc32c_append(self.content_crc, bytes);
+        self.state.block.contents.push(record::run_word(offset, words as u64));
+        self.content_crc = checksum_bytes(self.content_crc, bytes);
         let padding = words * 8 - bytes.len();
-        self.content_crc = crc32c::crc32c_append(self.content_crc, &[0; 7][..padding]);
+        self.content_crc = checksum_bytes(self.content_crc, &[0; 7][..padding]);
         Ok(())
     }
 
@@ -216,22 +245,20 @@ impl<'t, M: Mem> Tx<'t, M> {
         Ok(())
     }
 
-    /// Whether the block changed anything.
-    fn is_empty(&self) -> bool {
-        self.state.written.len() == self.written_before && self.replaced.is_empty()
+    /// Words that the block changes.
+    fn words_written(&self) -> usize {
+        self.state.written.len() - self.written_before + self.state.block.replaced.len()
     }
 
     /// Writes the block's record into the ring and flushes it.
     pub(super) fn finish(mut self) -> Result<(), HeapError> {
-        if self.is_empty() {
-            self.is_finished = self.undo.is_empty();
+        if self.words_written() == 0 {
+            self.is_finished = self.state.block.undo.is_empty();
             return Ok(());
         }
         // Only when nothing can fail any more but for want of words, of which these few are kept.
         let spare = self.words_max() / 2;
-        if !self.state.allocator.empty.is_empty()
-            && self.state.written.len() - self.written_before + self.replaced.len() < spare
-        {
+        if !self.state.allocator.empty.is_empty() && self.words_written() < spare {
             self.release_empty_chunk()?;
         }
         let words = self.encode()?;
@@ -240,50 +267,48 @@ impl<'t, M: Mem> Tx<'t, M> {
             mem.order(Site::LargeContentOrder);
         }
         let at = self.record_offset();
-        for (i, &word) in self.state.scratch.record.iter().enumerate() {
+        let state = &mut *self.state;
+        for (i, &word) in state.block.record.iter().enumerate() {
             mem.store(at + i as u64 * WORD, word);
         }
         mem.flush(Site::RecordFlush, at, words as u64 * WORD);
-        self.state.slot_used += record::padded(words);
-        self.state.records += 1;
-        let freed = std::mem::take(&mut self.freed);
-        self.state.freed.extend(freed);
+        state.slot_used += record::padded(words);
+        state.records += 1;
+        state.entries.append(&mut state.block.entries);
+        state.freed.append(&mut state.block.freed);
         self.is_finished = true;
         Ok(())
     }
 
     /// Where the block's record goes.
     fn record_offset(&self) -> u64 {
-        let slot = if self.heap.mem().broken(Rule::R5ThreeSlots) { 0 } else { self.state.batch };
+        let slot = record::ring_slot(self.heap.mem(), self.state.batch);
         self.heap.layout().ring_slot(self.shard, slot) + self.state.slot_used as u64 * WORD
     }
 
-    /// Builds the record in the scratch buffer. Gives its words.
+    /// Builds the record in the block's buffer. Gives its words.
     fn encode(&mut self) -> Result<usize, HeapError> {
         let at = self.record_offset();
         let state = &mut *self.state;
         let overlay = &self.visible.overlay;
-        let offsets = &mut state.scratch.offsets;
-        offsets.clear();
-        offsets.extend(
+        let Progress { replaced, contents, entries, record, .. } = &mut state.block;
+        entries.clear();
+        entries.extend(
             state.written[self.written_before..]
                 .iter()
                 .map(|&(offset, slot)| (offset, overlay.value(slot as usize))),
         );
-        if !self.replaced.is_empty() {
-            for &(slot, ..) in &self.replaced {
-                let slot = slot as usize;
-                offsets.push((overlay.offset(slot), overlay.value(slot)));
-            }
-        }
-        offsets.sort_unstable();
+        entries.extend(replaced.iter().map(|&(slot, ..)| {
+            let slot = slot as usize;
+            (overlay.offset(slot), overlay.value(slot))
+        }));
         let mut runs = 0;
         let mut previous = None;
-        for &(offset, _) in offsets.iter() {
+        for &(offset, _) in entries.iter() {
             runs += usize::from(previous != Some(offset));
             previous = Some(offset + WORD);
         }
-        let words = HEADER_WORDS + self.contents.len() + offsets.len() + runs;
+        let words = HEADER_WORDS + contents.len() + entries.len() + runs;
         let max = self.heap.layout().geometry().ring_slot_bytes as usize / 16;
         if words > max {
             return Err(HeapError::TooLarge { found: words, max });
@@ -294,28 +319,20 @@ impl<'t, M: Mem> Tx<'t, M> {
             index: state.records,
             records_before: state.records_before,
         };
-        record::encode(
-            &mut state.scratch.record,
-            self.heap.seed(),
-            at,
-            place,
-            (&self.contents, self.content_crc),
-            runs,
-            |out| {
-                let mut i = 0;
-                while i < offsets.len() {
-                    let (start, _) = offsets[i];
-                    let len = offsets[i..]
-                        .iter()
-                        .zip(0u64..RUN_WORDS_MAX)
-                        .take_while(|&(&(offset, _), n)| offset == start + n * WORD)
-                        .count();
-                    out.push(record::run_word(start, len as u64));
-                    out.extend(offsets[i..i + len].iter().map(|&(_, value)| value));
-                    i += len;
-                }
-            },
-        );
+        record::encode(record, self.heap.seed(), at, place, (contents, self.content_crc), runs, |out| {
+            let mut i = 0;
+            while i < entries.len() {
+                let (start, _) = entries[i];
+                let len = entries[i..]
+                    .iter()
+                    .zip(0u64..RUN_WORDS_MAX)
+                    .take_while(|&(&(offset, _), n)| offset == start + n * WORD)
+                    .count();
+                out.push(record::run_word(start, len as u64));
+                out.extend(entries[i..i + len].iter().map(|&(_, value)| value));
+                i += len;
+            }
+        });
         Ok(words)
     }
 
@@ -326,12 +343,12 @@ impl<'t, M: Mem> Tx<'t, M> {
             debug_assert_eq!(self.visible.overlay.find(offset), Ok(slot as usize));
             self.visible.overlay.clear(slot as usize);
         }
-        for (slot, value, stamp) in self.replaced.drain(..).rev() {
+        for (slot, value, stamp) in state.block.replaced.drain(..).rev() {
             let slot = slot as usize;
             self.visible.overlay.set_value(slot, value);
             state.stamps[slot] = stamp;
         }
-        for undo in self.undo.drain(..).rev() {
+        for undo in state.block.undo.drain(..).rev() {
             match undo {
                 Undo::Took { mirror, block } => {
                     state.allocator.mirror(mirror).used -= 1;
@@ -340,12 +357,10 @@ impl<'t, M: Mem> Tx<'t, M> {
                 Undo::Freed { mirror } => state.allocator.mirror(mirror).used += 1,
                 Undo::Claimed { mirror, chunk } => {
                     state.allocator.remove_mirror(mirror);
-                    let pool = self.heap.mem().lock(&self.heap.pool);
-                    { pool }.give_back(self.heap.layout(), chunk, 1);
+                    self.heap.mem().lock(&self.heap.pool).give_back(self.heap.layout(), chunk, 1);
                 }
                 Undo::ClaimedRun { first, len } => {
-                    let pool = self.heap.mem().lock(&self.heap.pool);
-                    { pool }.give_back(self.heap.layout(), first, len);
+                    self.heap.mem().lock(&self.heap.pool).give_back(self.heap.layout(), first, len);
                 }
                 Undo::Moved { class, cursor } => state.allocator.classes[class].cursor = cursor,
             }

@@ -4,7 +4,7 @@
 //! crash left of a batch that nobody was told of can never be taken for one of the next run (rule R8).
 
 use crate::{
-    layout::checksum,
+    checksum::checksum,
     mem::{LINE, Mem, Site, WORD},
 };
 

@@ -12,9 +12,12 @@ use super::{
     Heap, HeapError, Shard,
     allocator::{Allocator, Freed},
     recovery::Recovered,
-    tx::Tx,
+    tx::{Progress, Tx},
 };
-use crate::mem::{LINE, MediaError, Mem, Rule, Site};
+use crate::{
+    mem::{LINE, MediaError, Mem, Rule, Site},
+    types::{commands::Trims, completions::CompletionHints},
+};
 use std::sync::MutexGuard;
 
 /// What the writers of a shard hand on to each other.
@@ -38,19 +41,17 @@ pub(super) struct WriterState {
     /// What the finished blocks of this batch freed.
     pub(super) freed: Vec<Freed>,
     pub(super) allocator: Allocator,
-    pub(super) scratch: Scratch,
+    /// The block that is running.
+    pub(super) block: Progress,
+    /// The words that the batch changes: offset and value, block after block.
+    pub(super) entries: Vec<(u64, u64)>,
+    pub(super) completion_hints: CompletionHints,
+    pub(super) trims: Trims,
     /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
     unfenced: Vec<u64>,
     unfenced_by: usize,
     /// Why the shard stopped.
     failed: Option<MediaError>,
-}
-
-/// Buffers that are used again.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    pub(super) record: Vec<u64>,
-    pub(super) offsets: Vec<(u64, u64)>,
 }
 
 impl WriterState {
@@ -66,10 +67,28 @@ impl WriterState {
             stamp: 0,
             freed: Vec::new(),
             allocator: Allocator::new(),
-            scratch: Scratch::default(),
+            block: Progress::default(),
+            entries: Vec::new(),
+            completion_hints: CompletionHints::default(),
+            trims: Trims::default(),
             unfenced: Vec::new(),
             unfenced_by: 0,
             failed: None,
+        }
+    }
+}
+
+/// Freed blocks are sent to wait for their readers when they are so many; sooner when space is short.
+const SEND_AT: usize = 64;
+
+impl<M: Mem> Heap<M> {
+    /// Lets freed blocks arrive at the allocator's queue once no reader of now is left.
+    pub(super) fn send_freed(&self, allocator: &mut Allocator) {
+        if !allocator.unsent.is_empty() {
+            let freed = std::mem::take(&mut allocator.unsent);
+            allocator.under_eyes += freed.len();
+            let unread = allocator.unread.clone();
+            self.epochs.pin().defer(move || unread.push(freed));
         }
     }
 }
@@ -85,8 +104,19 @@ fn thread_mark() -> usize {
 pub struct Writer<'h, M: Mem> {
     heap: &'h Heap<M>,
     shard: u32,
-    shard_ref: &'h Shard,
+    shard_ref: &'h Shard<M>,
     state: MutexGuard<'h, WriterState>,
+    /// After the lock, so that it is free when somebody is woken.
+    _wake: WakeQueued<'h, M>,
+}
+
+/// Wakes somebody who waits for the shard, when it is dropped.
+struct WakeQueued<'h, M: Mem>(&'h Heap<M>, u32);
+
+impl<M: Mem> Drop for WakeQueued<'_, M> {
+    fn drop(&mut self) {
+        self.0.wake_queued(self.1);
+    }
 }
 
 impl<M: Mem> std::fmt::Debug for Writer<'_, M> {
@@ -99,10 +129,10 @@ impl<'h, M: Mem> Writer<'h, M> {
     pub(super) fn new(
         heap: &'h Heap<M>,
         shard: u32,
-        shard_ref: &'h Shard,
+        shard_ref: &'h Shard<M>,
         state: MutexGuard<'h, WriterState>,
     ) -> Self {
-        Self { heap, shard, shard_ref, state }
+        Self { heap, shard, shard_ref, state, _wake: WakeQueued(heap, shard) }
     }
 
     /// Runs a failure-atomic block as a part of the current batch. All of its changes take effect, or none. It sees those
@@ -174,10 +204,9 @@ impl<'h, M: Mem> Writer<'h, M> {
     fn apply(&mut self) {
         let mem = self.heap.mem();
         let state = &mut *self.state;
-        let overlay = &self.shard_ref.visible.overlay;
         state.unfenced.clear();
-        for &(offset, slot) in &state.written {
-            mem.store(offset, overlay.value(slot as usize));
+        for &(offset, value) in &state.entries {
+            mem.store(offset, value);
             let line = offset & !(LINE - 1);
             if state.unfenced.last() != Some(&line) {
                 state.unfenced.push(line);
@@ -207,12 +236,12 @@ impl<'h, M: Mem> Writer<'h, M> {
         for (_, slot) in state.written.drain(..) {
             overlay.clear(slot as usize);
         }
+        state.entries.clear();
         self.shard_ref.fenced.store(state.batch, std::sync::atomic::Ordering::Release);
-        if !state.freed.is_empty() {
-            let freed = std::mem::take(&mut state.freed);
-            let (batch, unread) = (state.batch, state.allocator.unread.clone());
-            state.allocator.under_eyes += freed.len();
-            self.heap.epochs.pin().defer(move || unread.push((batch, freed)));
+        let batch = state.batch;
+        state.allocator.unsent.extend(state.freed.drain(..).map(|freed| (batch, freed)));
+        if state.allocator.unsent.len() >= SEND_AT {
+            self.heap.send_freed(&mut state.allocator);
         }
         state.records_before = state.records;
         state.records = 0;

@@ -23,17 +23,3 @@ pub const SUPERBLOCK_COPY: u64 = 0x2000;
 pub const TABLES: u64 = 0x3000;
 /// Bytes of a superblock.
 pub const SUPERBLOCK_BYTES: usize = 4096;
-
-/// CRC32C over words, as they stand in memory.
-#[must_use]
-pub(crate) fn checksum(seed: u32, words: &[u64]) -> u32 {
-    let mut crc = seed;
-    let mut buffer = [0; 512];
-    for part in words.chunks(buffer.len() / 8) {
-        for (bytes, word) in buffer.chunks_exact_mut(8).zip(part) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        crc = crc32c::crc32c_append(crc, &buffer[..part.len() * 8]);
-    }
-    crc
-}

@@ -1,6 +1,7 @@
 //! The state slots: the little about a region as a whole that changes. Written in turn, so that one is always whole.
 
-use super::{STATE, checksum};
+use super::STATE;
+use crate::checksum::checksum;
 use crate::mem::{LINE, Mem, Site, WORD};
 
 /// Random constants, far from each other and from 0 and 1, so that a damaged word is neither.

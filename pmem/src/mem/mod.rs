@@ -38,6 +38,9 @@ pub enum MediaError {
 /// an offset that was read from the media has checked it before. Implementations differ in what
 /// [`fence`](Self::fence) promises: see [`Domain`](crate::Domain).
 pub trait Mem: Send + Sync {
+    /// Whether a thread that waits for another one may be put to sleep. Not where threads are run one at a time.
+    const SLEEPS: bool = true;
+
     /// Bytes that can be accessed. Only grows.
     fn len(&self) -> u64;
 

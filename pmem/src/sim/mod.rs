@@ -310,6 +310,8 @@ impl Sim {
 }
 
 impl Mem for Sim {
+    const SLEEPS: bool = false;
+
     fn len(&self) -> u64 {
         self.words.len() as u64 * WORD
     }

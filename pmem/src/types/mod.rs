@@ -10,6 +10,8 @@
 //! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
 
 pub mod bytes;
+pub mod commands;
+pub mod completions;
 pub mod garbage;
 #[cfg(test)]
 mod kit;
@@ -21,8 +23,8 @@ pub use map::Map;
 pub use register::{Integer, Register, Scalar, ShortBytes};
 
 use crate::{
+    checksum::{checksum, checksum_bytes},
     heap::{HeapError, Tx, View},
-    layout::checksum,
     mem::{Mem, WORD},
 };
 
@@ -81,6 +83,12 @@ pub enum TypeError {
         /// How long it may be.
         max: u64,
     },
+    /// The completion table does not take the call.
+    #[error(transparent)]
+    Completion(completions::CompletionError),
+    /// The command ring does not do it.
+    #[error(transparent)]
+    Command(commands::CommandError),
     /// There is nothing at that position.
     #[error("position {position} of a value of {len}")]
     OutOfBounds {
@@ -144,7 +152,7 @@ pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) ->
 
 /// CRC32C of contents that stand at an offset, seeded so that those of another region or place do not pass.
 pub(crate) fn content_crc<V: View>(view: &V, at: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(checksum(view.heap().seed(), &[at]), bytes)
+    checksum_bytes(checksum(view.heap().seed(), &[at]), bytes)
 }
 
 /// Bytes of a page of buckets and of an extent: what is changed at once in something large. Pages of 4 KiB, less in regions whose

@@ -345,15 +345,20 @@ impl Bytes {
         spare: u64,
     ) -> Result<(), TypeError> {
         let root = self.root;
-        let form = if len <= INSIDE_MAX {
+        // In the order of the words, so that they make one run of the record.
+        let write_head = |tx: &mut Tx<'_, M>, form: u64| {
+            write_changed(tx, root, seal(Kind::Bytes as u64 | form << 16))?;
+            write_changed(tx, root + LEN, seal(len))
+        };
+        if len <= INSIDE_MAX {
             let mut bytes = [0; INSIDE_MAX as usize];
             bytes[..data.len()].copy_from_slice(data);
+            write_head(tx, Form::INSIDE)?;
             write_changed(tx, root + CRC, content_crc(tx, root, &bytes[..len as usize]).into())?;
             let (words, _) = bytes.as_chunks::<8>();
             for (i, word) in (0..).zip(&words[..len.div_ceil(8) as usize]) {
                 write_changed(tx, root + DATA + i * WORD, u64::from_le_bytes(*word))?;
             }
-            Form::INSIDE
         } else if len <= 2 * unit_bytes(tx) {
             let mut padded = Vec::new();
             let bytes = if data.len() as u64 == len {
@@ -365,17 +370,15 @@ impl Bytes {
             };
             let at = tx.allocate(len)?;
             tx.put(at, bytes)?;
-            tx.write(root + DATA, Link::Block(at).encode())?;
+            write_head(tx, Form::BLOCK)?;
             write_changed(tx, root + CRC, content_crc(tx, at, bytes).into())?;
-            Form::BLOCK
+            tx.write(root + DATA, Link::Block(at).encode())?;
         } else {
             let body = Body::create(tx, data, len, spare)?;
+            write_head(tx, Form::EXTENTS)?;
             tx.write(root + DATA, Link::Block(body).encode())?;
             write_changed(tx, root + VERSION, 0)?;
-            Form::EXTENTS
-        };
-        write_changed(tx, root, seal(Kind::Bytes as u64 | form << 16))?;
-        write_changed(tx, root + LEN, seal(len))?;
+        }
         release(tx, old)
     }
 }
