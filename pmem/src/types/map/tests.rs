@@ -345,6 +345,59 @@ fn readers_see_whole_values_and_lasting_keys_while_a_writer_changes_all_else() {
 }
 
 #[test]
+fn a_map_that_is_cleared_and_filled_in_one_block_is_never_seen_otherwise() {
+    let kit = Kit::new(Geometry { ring_slot_bytes: 8192, ..Geometry::tiny() }, 512 << 10, 1);
+    let map = Map::at(kit.roots[0]);
+    let lasting = 12_u64;
+    let fill = |tx: &mut Tx<'_, Sim>, version: u64| {
+        map.clear(tx)?;
+        (0..lasting).try_for_each(|key| map.insert(tx, &key.to_le_bytes(), &version.to_le_bytes()).map(drop))
+    };
+    kit.run(|tx| fill(tx, 0));
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        for reader in 0..3 {
+            let (kit, is_done) = (&kit, &is_done);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(reader);
+                while !is_done.load(order) {
+                    let view = kit.reader();
+                    let key = rng.u64(0..lasting);
+                    assert!(map.contains_key(&view, &key.to_le_bytes()).unwrap(), "{key} is gone");
+                    let mut seen = 0;
+                    map.page(&view, None, |entry| {
+                        seen += u64::from(!entry.value.is_empty());
+                        Ok(true)
+                    })
+                    .unwrap();
+                    assert_eq!(seen, lasting);
+                    assert!(map.len(&view).unwrap() >= lasting);
+                }
+            });
+        }
+        let mut rng = fastrand::Rng::with_seed(1);
+        for version in 1..800_u64 {
+            let result = kit.heap.atomically(0, |tx| {
+                garbage::collect(tx, 30)?;
+                if version % 3 == 0 {
+                    fill(tx, version)
+                } else {
+                    // Others come and go, so that the directories are of different sizes.
+                    let key = rng.u64(lasting..200);
+                    map.insert(tx, &key.to_le_bytes(), b"").map(drop)
+                }
+            });
+            assert!(matches!(result, Ok(()) | Err(TypeError::Heap(HeapError::NoSpace))), "{result:?}");
+        }
+        is_done.store(true, order);
+    });
+    kit.check();
+    kit.collect(30);
+    kit.check();
+}
+
+#[test]
 fn flipped_bits_give_right_answers_or_errors_and_every_read_ends() {
     for seed in seeds(3) {
         with_seed(seed, |rng| {
