@@ -86,7 +86,11 @@ impl Kit {
 
     /// Collects all garbage.
     pub(crate) fn collect(&self, blocks: u32) {
-        while self.run(|tx| garbage::collect(tx, blocks)) {}
+        let mut turns = 0;
+        while self.run(|tx| garbage::collect(tx, blocks)) {
+            turns += 1;
+            assert!(turns < 100_000, "garbage without end");
+        }
     }
 
     /// What `block`, committed, cost.

@@ -3,19 +3,28 @@
 //! [`toys`] are small ones that live here only to show that the harness finds what it should. [`all`] are those
 //! that the project stands on.
 
+mod bytes;
+mod map;
+mod register;
 mod toy_redo;
 mod toy_stack;
+mod values;
 
 pub use toy_redo::ToyRedo;
 pub use toy_stack::ToyStack;
 
 use crate::explore::Explorable;
 use abide_pmem::sim::Mutant;
+use values::Values;
 
 /// All structures of the project.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Explorable>> {
-    Vec::new()
+    vec![
+        Box::new(Values::<register::Pair>::default()),
+        Box::new(Values::<bytes::ByteArray>::default()),
+        Box::new(Values::<map::HashMap>::default()),
+    ]
 }
 
 /// Structures that test the harness.

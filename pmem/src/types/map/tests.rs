@@ -397,6 +397,137 @@ fn a_map_that_is_cleared_and_filled_in_one_block_is_never_seen_otherwise() {
     kit.check();
 }
 
+/// A reader in whose way a writer comes: at the `step`-th word that it reads.
+struct Disturbed<'a> {
+    reader: crate::Reader<'a, Sim>,
+    step: std::cell::Cell<u32>,
+    disturb: &'a dyn Fn(),
+}
+
+impl View for Disturbed<'_> {
+    type Mem = Sim;
+
+    fn heap(&self) -> &crate::Heap<Sim> {
+        self.reader.heap()
+    }
+
+    fn shard(&self) -> u32 {
+        self.reader.shard()
+    }
+
+    fn word(&self, offset: u64) -> u64 {
+        let left = self.step.get();
+        self.step.set(left.wrapping_sub(1));
+        if left == 0 {
+            (self.disturb)();
+        }
+        self.reader.word(offset)
+    }
+
+    fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {
+        self.reader.snapshot(|_| read(self))
+    }
+}
+
+#[test]
+fn a_write_at_any_step_of_a_read_leaves_it_an_answer_that_was_right_at_some_moment() {
+    type Write = fn(Map, &mut Tx<'_, Sim>) -> Result<(), TypeError>;
+    let refill: Write = |map, tx| {
+        map.clear(tx)?;
+        (0..12).try_for_each(|i| map.insert(tx, &[i], &[i]).map(drop))
+    };
+    let writes: [Write; 5] = [
+        refill,
+        |map, tx| map.clear(tx),
+        |map, tx| (12..30).try_for_each(|i| map.insert(tx, &[i], &[i]).map(drop)),
+        |map, tx| (0..12).step_by(2).try_for_each(|i| map.remove(tx, &[i]).map(drop)),
+        |map, tx| (0..12).try_for_each(|i| map.insert(tx, &[i], &[i, 1]).map(drop)),
+    ];
+    for (which, write) in writes.into_iter().enumerate() {
+        for step in 0.. {
+            let kit = Kit::new(Geometry { ring_slot_bytes: 16384, ..Geometry::tiny() }, 128 << 10, 1);
+            let map = Map::at(kit.roots[0]);
+            kit.run(|tx| refill(map, tx));
+            let before = contents(map, &kit.reader());
+            let order: Vec<_> = {
+                let mut order = Vec::new();
+                map.key_page(&kit.reader(), None, |key| {
+                    order.push(key[0]);
+                    Ok(true)
+                })
+                .unwrap();
+                order
+            };
+            let disturb = || kit.run(|tx| write(map, tx));
+            let view =
+                || Disturbed { reader: kit.reader(), step: std::cell::Cell::new(step), disturb: &disturb };
+            let mut is_disturbed = false;
+            for key in 0..14 {
+                let disturbed = view();
+                let found = map.get(&disturbed, &[key]).unwrap();
+                is_disturbed |= disturbed.step.get() > step;
+                let after = contents(map, &kit.reader());
+                let key = vec![key];
+                let (then, now) = (before.get(&key), after.get(&key));
+                assert!(
+                    [then, now].contains(&found.as_ref()),
+                    "write {which}, step {step}, {key:?}: {found:?}"
+                );
+                drop(disturbed);
+                kit.run(|tx| refill(map, tx));
+                kit.collect(50);
+                assert_eq!(contents(map, &kit.reader()), before);
+            }
+            let disturbed = view();
+            let mut page = Vec::new();
+            map.page(&disturbed, Some(&[order[4]]), |entry| {
+                page.push(entry.key[0]);
+                Ok(true)
+            })
+            .unwrap();
+            is_disturbed |= disturbed.step.get() > step;
+            // Of those that are there all the time, each that comes later, in order, and none that comes before.
+            let lasting: Vec<u8> = order[5..]
+                .iter()
+                .copied()
+                .filter(|key| contents(map, &kit.reader()).contains_key(&vec![*key]))
+                .collect();
+            let seen: Vec<u8> = page.iter().copied().filter(|key| lasting.contains(key)).collect();
+            assert_eq!(seen, lasting, "write {which}, step {step}");
+            assert!(page.iter().all(|key| !order[..5].contains(key)), "write {which}, step {step}: {page:?}");
+            if !is_disturbed {
+                assert!(step > 10);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_runs_in_a_circle_is_an_error() {
+    for hash in [None, Some((|_| 7) as fn(&[u8]) -> u64)] {
+        let kit = Kit::tiny(1);
+        let map = map(kit.roots[0], hash);
+        for i in 0..4_u8 {
+            kit.run(|tx| map.insert(tx, &[i], b"x"));
+        }
+        let mut nodes = Vec::new();
+        visit_root(&kit.reader(), kit.roots[0], &mut |block| nodes.push(block.offset)).unwrap();
+        kit.run(|tx| Ok(tx.write(nodes[3], Link::Block(nodes[0]).encode())?));
+        kit.heap.mem().set_loads_max(10_000_000);
+        let reader = kit.reader();
+        let before = kit.heap.mem().counters().loads;
+        map.page(&reader, None, |_| Ok(true)).unwrap_err();
+        for i in 0..8 {
+            assert!(!matches!(map.contains_key(&reader, &[i]), Ok(true) if i >= 4));
+        }
+        visit_root(&reader, kit.roots[0], &mut |_| {}).unwrap_err();
+        let loads = kit.heap.mem().counters().loads - before;
+        // Orders that go back are seen at once; where all are the same, only that it does not end.
+        assert!(hash.is_some() || loads < 20_000, "{loads}");
+    }
+}
+
 #[test]
 fn flipped_bits_give_right_answers_or_errors_and_every_read_ends() {
     for seed in seeds(3) {
