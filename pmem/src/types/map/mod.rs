@@ -16,14 +16,17 @@
 //! | operation | fences | words of the record, its header of 5 included | allocations |
 //! |---|---|---|---|
 //! | a read | 0 | | 0 |
-//! | insert of a new key | 1, that of the batch | 14, and 6 the first time that the map has an entry | 1 |
+//! | insert of a new key | 1, that of the batch | 14; 2 more for the first, 4 when the number of buckets grows | 1 |
 //! | insert of a known key | 1, that of the batch | 14 | 1, and 1 freed |
 //! | removal | 1, that of the batch | 11 | 1 freed |
-//! | clear | 1, that of the batch | 15 | 0; the blocks go to the garbage list |
+//! | clear | 1, that of the batch | 17 | 0; the blocks go to the garbage list |
 //!
 //! A value of more than 4 KiB takes a block more: 2 to 4 words, and an ordering of flushes before the record. The same ordering
 //! comes with new pages of buckets, one for 512 inserts at most. Putting a bucket into the list takes 4 words, once for each
 //! bucket; a chunk that is taken or given back by the allocator up to 13.
+//!
+//! An error that comes from the heap may come in the middle of an operation. The failure-atomic block must then fail with it, so that
+//! nothing was changed; it must not go on.
 
 mod buckets;
 mod node;
