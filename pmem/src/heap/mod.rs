@@ -11,6 +11,7 @@
 //! A heap is generic over its memory and does no I/O: [`Region`](crate::Region) gives it a file.
 
 mod allocator;
+mod audit;
 mod blocks;
 pub(crate) mod descriptor;
 mod epoch;
@@ -30,6 +31,7 @@ mod view;
 mod watermark;
 mod writer;
 
+pub use audit::{Audit, Problem, audit};
 pub use error::{HeapError, HeapOpenError};
 pub use tx::Tx;
 pub use view::{Reader, View};

@@ -4,7 +4,7 @@
 //! is in the list: the next body's offset, and the body's kind in the low 16 bits. Each call of [`collect`] frees a bounded part of the
 //! first body. A crash loses nothing: the list is made of words like any other.
 
-use super::{Kind, Owned, TypeError, list, sorted_map};
+use super::{Kind, Owned, TypeError, bytes, list, map, sorted_map};
 use crate::{
     heap::{HeapError, SHARD_GARBAGE, Tx, View},
     mem::{Mem, WORD},
@@ -57,6 +57,8 @@ fn free_some<M: Mem>(tx: &mut Tx<'_, M>, kind: u64, body: u64, blocks: u32) -> R
     // Each block costs up to ten words of the record.
     let blocks = blocks.clamp(1, (tx.words_max() as u32 / 16).max(1));
     match Kind::from_number(kind & KIND_MASK) {
+        Some(Kind::Bytes) => bytes::free_some(tx, body, blocks),
+        Some(Kind::Map) => map::free_some(tx, body, blocks),
         Some(Kind::List) => list::free_some(tx, body, blocks),
         Some(Kind::SortedMap) => sorted_map::free_some(tx, body, blocks),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
@@ -88,6 +90,8 @@ fn visit_body<V: View>(
     visit: &mut dyn FnMut(Owned),
 ) -> Result<(), TypeError> {
     match Kind::from_number(kind & KIND_MASK) {
+        Some(Kind::Bytes) => bytes::visit_garbage(view, body, visit),
+        Some(Kind::Map) => map::visit_garbage(view, body, visit),
         Some(Kind::List) => list::visit_body(view, body, visit),
         Some(Kind::SortedMap) => sorted_map::visit_body(view, body, visit),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),

@@ -3,10 +3,14 @@
 //! [`toys`] are small ones that live here only to show that the harness finds what it should. [`all`] are those
 //! that the project stands on.
 
+mod bytes;
 mod heap;
+mod map;
 mod ordered;
+mod register;
 mod toy_redo;
 mod toy_stack;
+mod values;
 
 pub use heap::HeapBlocks;
 pub use ordered::Ordered;
@@ -15,11 +19,18 @@ pub use toy_stack::ToyStack;
 
 use crate::explore::Explorable;
 use abide_pmem::sim::Mutant;
+use values::Values;
 
 /// All structures of the project.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Explorable>> {
-    vec![Box::new(HeapBlocks), Box::new(Ordered)]
+    vec![
+        Box::new(HeapBlocks),
+        Box::new(Values::<register::Pair>::default()),
+        Box::new(Values::<bytes::ByteArray>::default()),
+        Box::new(Values::<map::HashMap>::default()),
+        Box::new(Ordered),
+    ]
 }
 
 /// Structures that test the harness.
