@@ -4,12 +4,14 @@
 
 mod checksum;
 pub mod heap;
+pub mod index;
 pub mod layout;
 pub mod mem;
 pub mod sim;
 pub mod types;
 
 pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
+pub use index::{Entry, Index, IndexError};
 pub use layout::{Geometry, Identity};
 pub use mem::{MediaError, Mem, Rule, Site};
 

@@ -94,7 +94,7 @@ impl<M: Mem> Heap<M> {
 }
 
 /// A number for the current thread.
-fn thread_mark() -> usize {
+pub(crate) fn thread_mark() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
