@@ -1,5 +1,17 @@
-//! Tests from outside: processes that are killed, clients that misbehave, nodes that go on.
+//! What is left after crashes: of memory whose power is cut, and of processes that are killed.
 //!
-//! The binary of this crate is both sides of each test: a node (`serve`) and clients with a role (`add`,
-//! `meet`, `hold`). The tests start it, kill it, and look at what is left. Crash images of persistent regions, the
-//! simulated cluster and the linearizability checker will live here too, when there is something to crash.
+//! **Crash images.** [`explore`] runs structures of `abide-pmem` over simulated memory, cuts its power in as many ways as a
+//! budget allows, and checks what recovery makes of what is left. Read [`explore::Scenario`] first, then
+//! [`linearizability`] (what is right), [`schedule`] (how threads are interleaved) and [`mutants`] (how we know that
+//! the checks check). [`scenarios`] lists the structures.
+//!
+//! **Tests from outside.** The binary of this crate is both sides of each test: a node (`serve`) and clients with a role
+//! (`add`, `meet`, `hold`). The tests start it, kill it, and look at what is left.
+
+pub mod explore;
+pub mod history;
+pub mod linearizability;
+pub mod mutants;
+mod quiet;
+pub mod scenarios;
+pub mod schedule;

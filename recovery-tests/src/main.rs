@@ -1,4 +1,6 @@
-//! The processes that the tests start: a node, and clients with a role.
+//! The processes that the tests start: a node, and clients with a role. And the explorer of crash images.
+
+mod command;
 
 use abide::{
     CallError, CloudThread, JoinHandle, Store, cloud_function,
@@ -54,12 +56,21 @@ enum Role {
     /// Takes the Mutex `lock` and all three permits of the Semaphore `permits`, prints `held TOKEN`, and keeps
     /// them until it is killed.
     Hold,
+    /// Looks at crash images of the structures of persistent memory; fails if one is wrong.
+    Images(command::Images),
+    /// Breaks each rule, flush and fence of these structures; fails if that is not noticed.
+    Mutants(command::TryMutants),
+    /// Has one run of `images` or `mutants` again.
+    Replay(command::Replay),
 }
 
 fn main() -> anyhow::Result<()> {
     abide::init();
     let Arguments { server, role } = Arguments::parse();
     match role {
+        Role::Images(arguments) => command::images(&arguments),
+        Role::Mutants(arguments) => command::mutants(&arguments),
+        Role::Replay(arguments) => command::replay(&arguments),
         Role::Serve { listen, cores, lease_ms } => serve(NodeConfig {
             listen,
             cores,

@@ -37,7 +37,7 @@ pub(super) struct Progress {
     contents: Vec<u64>,
     pub(super) freed: Vec<Freed>,
     pub(super) undo: Vec<Undo>,
-    /// The words that the block changes, by offset.
+    /// The words that the block changes, in the order in which it first stored them.
     entries: Vec<(u64, u64)>,
     record: Vec<u64>,
 }
@@ -302,7 +302,6 @@ impl<'t, M: Mem> Tx<'t, M> {
             let slot = slot as usize;
             (overlay.offset(slot), overlay.value(slot))
         }));
-        entries.sort_unstable();
         let mut runs = 0;
         let mut previous = None;
         for &(offset, _) in entries.iter() {

@@ -212,11 +212,8 @@ impl<'h, M: Mem> Writer<'h, M> {
                 state.unfenced.push(line);
             }
         }
-        // The entries of one block are in order.
-        if state.records > 1 {
-            state.unfenced.sort_unstable();
-            state.unfenced.dedup();
-        }
+        state.unfenced.sort_unstable();
+        state.unfenced.dedup();
         for &line in &state.unfenced {
             mem.flush(Site::ApplyFlush, line, LINE);
         }

@@ -32,7 +32,7 @@ const INLINE: u64 = 1;
 const IN_BLOCK: u64 = 2;
 
 /// Names a client, or one slot of a client.
-pub type ClientId = [u64; 2];
+pub type ClientId = u128;
 
 /// The right to complete a call, in the block in which it arrived.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Line {
     }
 
     fn client(&self) -> ClientId {
-        [self.words[0], self.words[1]]
+        u128::from(self.words[0]) | u128::from(self.words[1]) << 64
     }
 
     fn sequence(&self) -> u64 {
@@ -211,7 +211,7 @@ impl Completions {
         if let Some(block) = former {
             tx.free(block)?;
         }
-        let mut line = Line { at, words: [client[0], client[1], sequence, 0, 0, 0, 0, 0] };
+        let mut line = Line { at, words: [client as u64, (client >> 64) as u64, sequence, 0, 0, 0, 0, 0] };
         if result.len() <= INLINE_MAX {
             line.words[3] = INLINE | (result.len() as u64) << 32;
             let mut bytes = [0; INLINE_MAX];
@@ -331,7 +331,7 @@ mod tests {
         sim::Sim,
     };
 
-    const CLIENT: ClientId = [7, 8];
+    const CLIENT: ClientId = 7 << 64 | 8;
 
     /// Makes a call that does nothing but complete. Says whether it was new.
     fn call(
@@ -366,15 +366,15 @@ mod tests {
     fn an_older_sequence_is_stale_and_a_full_table_says_so() {
         let heap = heap();
         for client in 1..=4 {
-            assert_eq!(call(&heap, [client, 0], 5, &[9; 64]), Ok(true));
+            assert_eq!(call(&heap, client, 5, &[9; 64]), Ok(true));
         }
-        let stale = call(&heap, [1, 0], 4, &[]);
+        let stale = call(&heap, 1, 4, &[]);
         assert_eq!(stale, Err(CompletionError::StaleSequence { sequence: 4, last: 5 }));
-        assert_eq!(call(&heap, [5, 0], 1, &[]), Err(CompletionError::SessionsFull { clients: 4 }));
-        assert_eq!(call(&heap, [4, 0], 6, &[9; 30]), Ok(true));
-        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, [2, 0])), Ok(true));
-        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, [2, 0])), Ok(false));
-        assert_eq!(call(&heap, [5, 0], 1, &[]), Ok(true));
+        assert_eq!(call(&heap, 5, 1, &[]), Err(CompletionError::SessionsFull { clients: 4 }));
+        assert_eq!(call(&heap, 4, 6, &[9; 30]), Ok(true));
+        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, 2)), Ok(true));
+        assert_eq!(heap.atomically(0, |tx| Completions::forget(tx, 2)), Ok(false));
+        assert_eq!(call(&heap, 5, 1, &[]), Ok(true));
         assert_eq!(Completions::clients(&heap.reader(0)).unwrap().len(), 4);
     }
 
@@ -383,22 +383,22 @@ mod tests {
         let heap = heap();
         for client in 1..=20 {
             heap.atomically::<(), CompletionError>(0, |tx| {
-                let Arrival::New(pending) = Completions::arrive(tx, [client, 0], 1)? else { panic!("new") };
+                let Arrival::New(pending) = Completions::arrive(tx, client, 1)? else { panic!("new") };
                 Completions::complete(tx, pending, &[])?;
                 Err(HeapError::NoSpace.into())
             })
             .unwrap_err();
         }
         for client in 1..=4 {
-            assert_eq!(call(&heap, [client, 0], 1, &[]), Ok(true));
+            assert_eq!(call(&heap, client, 1, &[]), Ok(true));
         }
         // Forgetting that is taken back keeps the client known.
         heap.atomically::<(), CompletionError>(0, |tx| {
-            Completions::forget(tx, [1, 0])?;
+            Completions::forget(tx, 1)?;
             Err(HeapError::NoSpace.into())
         })
         .unwrap_err();
-        assert_eq!(call(&heap, [1, 0], 1, &[]), Ok(false));
+        assert_eq!(call(&heap, 1, 1, &[]), Ok(false));
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! Crashes a structure in as many ways as a budget allows.
+//!
+//! Read [`Scenario`] first: it says what a run does and what a structure must provide. [`explore`] makes runs, one for
+//! each seed, until the budget is used or enough violations are found; a [`Violation`] prints the command that has its run again.
+
+mod image;
+mod moments;
+mod report;
+mod run;
+mod scenario;
+
+pub use report::{Budget, Report, Violation};
+pub use scenario::{Answer, Op, Refused, Scenario, State};
+
+use abide_pmem::sim::{Seen, SimConfig};
+use run::Run;
+use std::time::Instant;
+
+/// A scenario whose types are hidden, to be kept in lists.
+pub trait Explorable: Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Makes runs: see [`explore`].
+    fn explore(&self, config: &SimConfig, budget: &Budget) -> Report;
+}
+
+impl<S: Scenario> Explorable for S {
+    fn name(&self) -> &'static str {
+        Scenario::name(self)
+    }
+
+    fn explore(&self, config: &SimConfig, budget: &Budget) -> Report {
+        explore(self, config, budget)
+    }
+}
+
+/// Runs `scenario` over memories of `config`, one run for each seed from the budget's first, until the budget is used.
+pub fn explore<S: Scenario>(scenario: &S, config: &SimConfig, budget: &Budget) -> Report {
+    let since = Instant::now();
+    let mut report = Report::new(Scenario::name(scenario));
+    let formatted = run::format(scenario, config, &mut report.seen);
+    for seed in (budget.first_seed..).step_by(budget.seed_step.max(1) as usize) {
+        let used = report.runs >= budget.runs_max || report.images + report.nested >= budget.images;
+        if used || report.violations.len() >= budget.violations_max {
+            break;
+        }
+        report.runs += 1;
+        match &formatted {
+            Ok(words) => {
+                if let Err(violation) = Run::new(scenario, config, seed, &mut report).go(words) {
+                    report.violations.push(*violation);
+                }
+            }
+            Err(why) => {
+                report.violations.push(Violation::of(Scenario::name(scenario), config, seed, why.clone()));
+                break;
+            }
+        }
+    }
+    report.seconds = since.elapsed().as_secs_f64();
+    report
+}
+
+/// Joins what two memories have seen.
+fn join(seen: &mut Seen, other: Seen) {
+    seen.join(&other);
+}

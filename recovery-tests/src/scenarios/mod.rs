@@ -1,0 +1,28 @@
+//! Structures to crash.
+//!
+//! [`toys`] are small ones that live here only to show that the harness finds what it should. [`all`] are those
+//! that the project stands on.
+
+mod toy_redo;
+mod toy_stack;
+
+pub use toy_redo::ToyRedo;
+pub use toy_stack::ToyStack;
+
+use crate::explore::Explorable;
+use abide_pmem::sim::Mutant;
+
+/// All structures of the project.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Explorable>> {
+    Vec::new()
+}
+
+/// Structures that test the harness.
+#[must_use]
+pub fn toys() -> Vec<Box<dyn Explorable>> {
+    vec![Box::new(ToyRedo::default()), Box::new(ToyStack)]
+}
+
+/// Mutants that no scenario of [`all`] has to catch, each with the reason.
+pub const NOT_APPLICABLE: &[(Mutant, &str)] = &[];
