@@ -130,6 +130,78 @@ pub trait Mem: Send + Sync {
     }
 }
 
+/// A memory that outlives what is opened over it.
+impl<M: Mem> Mem for std::sync::Arc<M> {
+    const SLEEPS: bool = M::SLEEPS;
+
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    #[inline]
+    fn load(&self, offset: u64) -> u64 {
+        (**self).load(offset)
+    }
+
+    #[inline]
+    fn store(&self, offset: u64, value: u64) {
+        (**self).store(offset, value);
+    }
+
+    #[inline]
+    fn compare_exchange(&self, offset: u64, current: u64, new: u64) -> Result<u64, u64> {
+        (**self).compare_exchange(offset, current, new)
+    }
+
+    fn fetch_or(&self, offset: u64, bits: u64) -> u64 {
+        (**self).fetch_or(offset, bits)
+    }
+
+    fn fetch_and(&self, offset: u64, bits: u64) -> u64 {
+        (**self).fetch_and(offset, bits)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) {
+        (**self).read(offset, out);
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) {
+        (**self).write(offset, bytes);
+    }
+
+    #[inline]
+    fn flush(&self, site: Site, offset: u64, len: u64) {
+        (**self).flush(site, offset, len);
+    }
+
+    #[inline]
+    fn order(&self, site: Site) {
+        (**self).order(site);
+    }
+
+    #[inline]
+    fn fence(&self, site: Site) {
+        (**self).fence(site);
+    }
+
+    fn health(&self) -> Result<(), MediaError> {
+        (**self).health()
+    }
+
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        (**self).lock(mutex)
+    }
+
+    fn pause(&self) {
+        (**self).pause();
+    }
+
+    #[inline(always)]
+    fn broken(&self, rule: Rule) -> bool {
+        (**self).broken(rule)
+    }
+}
+
 /// Gives `f` each line's offset that the range touches.
 #[inline]
 pub fn for_each_line(offset: u64, len: u64, mut f: impl FnMut(u64)) {

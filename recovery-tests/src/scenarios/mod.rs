@@ -3,9 +3,11 @@
 //! [`toys`] are small ones that live here only to show that the harness finds what it should. [`all`] are those
 //! that the project stands on.
 
+mod index;
 mod toy_redo;
 mod toy_stack;
 
+pub use index::NameIndex;
 pub use toy_redo::ToyRedo;
 pub use toy_stack::ToyStack;
 
@@ -15,7 +17,7 @@ use abide_pmem::sim::Mutant;
 /// All structures of the project.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Explorable>> {
-    Vec::new()
+    vec![Box::new(NameIndex::tight()), Box::new(NameIndex::growing())]
 }
 
 /// Structures that test the harness.

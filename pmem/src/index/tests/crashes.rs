@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     heap::HeapOpenError,
-    mem::{Rule, Site},
     sim::{Hook, Limits, Mutant, SimConfig, Step, Watch},
 };
 use fastrand::Rng;
@@ -86,52 +85,16 @@ fn chain(seed: u64, mutants: &[Mutant]) -> Result<(), String> {
     Ok(())
 }
 
-/// A memory that outlives its heap.
-#[derive(Debug, Clone)]
-struct Shared(Arc<Sim>);
-
-impl Mem for Shared {
-    const SLEEPS: bool = false;
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-    fn load(&self, offset: u64) -> u64 {
-        self.0.load(offset)
-    }
-    fn store(&self, offset: u64, value: u64) {
-        self.0.store(offset, value);
-    }
-    fn compare_exchange(&self, offset: u64, current: u64, new: u64) -> Result<u64, u64> {
-        self.0.compare_exchange(offset, current, new)
-    }
-    fn fetch_or(&self, offset: u64, bits: u64) -> u64 {
-        self.0.fetch_or(offset, bits)
-    }
-    fn fetch_and(&self, offset: u64, bits: u64) -> u64 {
-        self.0.fetch_and(offset, bits)
-    }
-    fn flush(&self, site: Site, offset: u64, len: u64) {
-        self.0.flush(site, offset, len);
-    }
-    fn order(&self, site: Site) {
-        self.0.order(site);
-    }
-    fn fence(&self, site: Site) {
-        self.0.fence(site);
-    }
-    fn health(&self) -> Result<(), crate::mem::MediaError> {
-        self.0.health()
-    }
-    fn broken(&self, rule: Rule) -> bool {
-        self.0.broken(rule)
-    }
+fn open(sim: &Arc<Sim>) -> Result<Heap<Arc<Sim>>, String> {
+    Heap::open(Arc::clone(sim), [0; 16]).map_err(|error: HeapOpenError| format!("open: {error}"))
 }
 
-fn open(sim: &Arc<Sim>) -> Result<Heap<Shared>, String> {
-    Heap::open(Shared(Arc::clone(sim)), [0; 16]).map_err(|error: HeapOpenError| format!("open: {error}"))
-}
-
-fn step(heap: &Heap<Shared>, rng: &mut Rng, names: &mut BTreeSet<String>, name: &str) -> Result<(), String> {
+fn step(
+    heap: &Heap<Arc<Sim>>,
+    rng: &mut Rng,
+    names: &mut BTreeSet<String>,
+    name: &str,
+) -> Result<(), String> {
     let index = heap.index();
     let failed = |error: IndexError| format!("{name}: {error}");
     match rng.u32(..5) {
@@ -160,7 +123,7 @@ fn step(heap: &Heap<Shared>, rng: &mut Rng, names: &mut BTreeSet<String>, name: 
 
 /// Compares what recovery found with what was acknowledged, and adopts it where either may be.
 fn verify(
-    heap: &Heap<Shared>,
+    heap: &Heap<Arc<Sim>>,
     names: &mut BTreeSet<String>,
     unsure: &mut BTreeSet<String>,
 ) -> Result<(), String> {
