@@ -44,7 +44,7 @@ impl TryLock {
     }
 
     fn try_lock(&self) -> Option<TryLocked<'_>> {
-        (!self.0.swap(true, Ordering::Acquire)).then_some(TryLocked(self))
+        (!self.0.swap(true, Ordering::Acquire)).then(|| TryLocked(self))
     }
 }
 
@@ -153,5 +153,19 @@ impl<M: Mem> Index<'_, M> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TryLock;
+
+    #[test]
+    fn a_lock_that_was_tried_in_vain_stays_locked() {
+        let lock = TryLock::new();
+        let locked = lock.try_lock();
+        assert!(locked.is_some() && lock.try_lock().is_none() && lock.try_lock().is_none());
+        drop(locked);
+        assert!(lock.try_lock().is_some());
     }
 }

@@ -2,8 +2,7 @@
 //! delete, find and set a few names.
 //!
 //! Twice. [`NameIndex::tight`] is full but for a few blocks, so that every block is soon used again, by other names and for
-//! other shards, and its first new name doubles the buckets. [`NameIndex::growing`] is empty, so that chunks and pages are
-//! claimed under way.
+//! other shards. [`NameIndex::growing`] is empty, so that buckets double, and chunks and pages are claimed under way.
 
 use crate::{
     explore::{Refused, Scenario},
@@ -39,9 +38,10 @@ impl NameIndex {
     #[must_use]
     pub fn tight() -> Self {
         let geometry = Geometry { shards: 2, zone_chunks: 8, directory_pages: 1, ..Geometry::tiny() };
-        // One chunk for descriptors, one that is kept for deletions, a page, and three of eight blocks each.
-        let region_bytes = geometry.layout().expect("good sizes").bytes_min() + 1024;
-        Self { name: "index", geometry, region_bytes, fillers: 16, keys: 3 }
+        // A chunk for descriptors, one that is kept for deletions, a page, and two of eight blocks each, of which four
+        // are free.
+        let region_bytes = geometry.layout().expect("good sizes").bytes_min();
+        Self { name: "index", geometry, region_bytes, fillers: 12, keys: 3 }
     }
 
     /// Empty.
@@ -320,6 +320,14 @@ impl Scenario for NameIndex {
     }
 
     fn limits(&self, threads: usize) -> Limits {
-        if threads == 1 { Limits::default() } else { Limits { exhaustive_max: 16, samples: 10 } }
+        if threads == 1 {
+            Limits { exhaustive_max: 64, samples: 16 }
+        } else {
+            Limits { exhaustive_max: 8, samples: 5 }
+        }
+    }
+
+    fn crash_recovery_one_in(&self, level: usize) -> u32 {
+        [60, 12][level.min(1)]
     }
 }
