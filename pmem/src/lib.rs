@@ -4,6 +4,7 @@
 
 mod checksum;
 pub mod heap;
+pub mod index;
 pub mod layout;
 pub mod line_log;
 pub mod mapping;
@@ -16,6 +17,7 @@ mod test_child;
 pub mod types;
 
 pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
+pub use index::{Entry, Index, IndexError};
 pub use layout::{Geometry, Identity};
 pub use mapping::{Domain, Mapping, Persistence};
 pub use mem::{MediaError, Mem, Rule, Site};

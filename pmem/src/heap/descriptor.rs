@@ -1,7 +1,7 @@
 //! Chunk descriptors: who owns a chunk and what for.
 //!
 //! ```text
-//! word 0   kind (8 bits) | class (8) | owner (16) | chunks of the run (32)
+//! word 0   kind (8 bits) | class (8) | owner, or number of the directory's page (16) | chunks of the run (32)
 //!      1   next chunk of the owner's list, plus one; zero for none
 //!      2   previous chunk of the owner's list, plus one
 //!      3   crc32c of word 0 and the chunk's number
@@ -27,7 +27,7 @@ pub(crate) enum Use {
     /// The first chunk of a run that a shard uses as one block.
     Run { shard: u16 },
     /// A page of the name index's bucket directory.
-    DirectoryPage,
+    DirectoryPage { page: u16 },
 }
 
 /// A chunk's descriptor, without its list links.
@@ -54,7 +54,7 @@ impl Descriptor {
             Use::ShardBlocks { class, shard } => (1, class, shard),
             Use::LaneBlocks { class, lane } => (2, class, lane),
             Use::Run { shard } => (3, 0, shard),
-            Use::DirectoryPage => (4, 0, 0),
+            Use::DirectoryPage { page } => (4, 0, page),
         };
         let word = kind | (class as u64) << 8 | u64::from(owner) << 16 | u64::from(self.chunks) << 32;
         (word, checksum(chunk, &[word]).into())
@@ -82,7 +82,7 @@ impl Descriptor {
             1 if class < layout.classes => Use::ShardBlocks { class, shard: owner },
             2 if class < layout.classes => Use::LaneBlocks { class, lane: owner },
             3 => Use::Run { shard: owner },
-            4 => Use::DirectoryPage,
+            4 => Use::DirectoryPage { page: owner },
             _ => return Err(corrupt),
         };
         Ok(Self { used_for, chunks })

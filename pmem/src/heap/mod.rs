@@ -36,8 +36,10 @@ pub use error::{HeapError, HeapOpenError};
 pub use tx::Tx;
 pub use view::{Reader, View};
 pub use writer::Writer;
+pub(crate) use writer::thread_mark;
 
 use crate::{
+    index::{self, Index, NameHash, Names, Tables},
     layout::{
         Geometry, Identity, Layout, SUPERBLOCK, SUPERBLOCK_BYTES, SUPERBLOCK_COPY, Shutdown, State,
         Superblock, SuperblockError,
@@ -49,7 +51,7 @@ use group::Queued;
 use pool::ChunkPool;
 use shard::Visible;
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, TryLockError,
     atomic::{AtomicU64, Ordering},
 };
 use watermark::Watermark;
@@ -61,7 +63,7 @@ pub(crate) const SHARD_HIGH_CHUNK: u64 = 2 * LINE;
 pub(crate) const SHARD_COMMANDS: u64 = 2 * LINE + WORD;
 /// Word of a shard's header: head of its garbage list.
 pub(crate) const SHARD_GARBAGE: u64 = 2 * LINE + 3 * WORD;
-/// Word of a shard's header that is written to have something to commit.
+/// Word of a shard's header that batches write whose only purpose is their number.
 pub(crate) const SHARD_NUDGE: u64 = 2 * LINE + 4 * WORD;
 /// Words of a shard's header: heads of the lists of chunks with room, one a class.
 pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
@@ -88,6 +90,7 @@ pub struct Heap<M: Mem> {
     shards: Box<[Shard<M>]>,
     pool: Mutex<ChunkPool>,
     pub(crate) epochs: epoch::Epochs,
+    names: Names,
 }
 
 impl<M: Mem> Heap<M> {
@@ -111,6 +114,8 @@ impl<M: Mem> Heap<M> {
         for shard in 0..geometry.shards {
             Watermark::initial().store(mem, seed, layout.shard_header(shard), Site::FormatFlush);
         }
+        let (at, bytes) = Tables { mem, layout, seed }.format();
+        mem.flush(Site::FormatFlush, at, bytes);
         State::new(mem.len()).store(mem, seed);
         mem.fence(Site::FormatFence);
         Ok(mem.health()?)
@@ -129,7 +134,7 @@ impl<M: Mem> Heap<M> {
 
     /// Opens what stands in the memory, and recovers it if it was not closed in order. The time does not depend on
     /// how much it holds. `boot_id` names the kernel's boot, for whoever opens it after a power loss.
-    /// Three fences, and two more for each shard that must be recovered.
+    /// Three fences, two more for each shard that must be recovered, and one if names were being created or removed.
     ///
     /// # Errors
     /// See [`HeapOpenError`]. Nothing was changed, unless it is that the memory failed.
@@ -162,6 +167,8 @@ impl<M: Mem> Heap<M> {
                 fenced: AtomicU64::new(recovered.batch),
             });
         }
+        let lanes = index::recover(Tables { mem: &mem, layout, seed })?;
+        high = high.max(lanes.high_chunk);
         let high = u32::try_from(high).unwrap_or(u32::MAX).min(chunk_count);
         let pool = ChunkPool::new(layout, chunk_count, high);
         Ok(Self {
@@ -172,6 +179,7 @@ impl<M: Mem> Heap<M> {
             shards: shards.into(),
             pool: Mutex::new(pool),
             epochs: epoch::Epochs::new(),
+            names: Names::new(lanes),
             superblock,
         })
     }
@@ -239,6 +247,54 @@ impl<M: Mem> Heap<M> {
     /// replayed.
     pub(crate) fn fenced_batch(&self, shard: u32) -> u64 {
         self.shards[shard as usize].fenced.load(Ordering::Acquire)
+    }
+
+    /// The index of names.
+    pub fn index(&self) -> Index<'_, M> {
+        Index::new(self)
+    }
+
+    /// Hashes names in another way from here on. For tests of names that collide: all names of a region must be hashed
+    /// alike in all its life.
+    pub fn set_name_hash(&mut self, hash: NameHash) {
+        self.names.set_hash(hash);
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// A word of a shard as readers see it.
+    #[inline]
+    pub(crate) fn visible_word(&self, shard: u32, offset: u64) -> u64 {
+        self.shards[shard as usize].visible.word(&self.mem, offset)
+    }
+
+    /// Takes a chunk that nobody owns.
+    pub(crate) fn claim_chunk(&self) -> Option<u32> {
+        self.mem.lock(&self.pool).claim(&self.mem, self.layout(), 1, false)
+    }
+
+    /// Gives a chunk back of which nothing durable says that it was taken.
+    pub(crate) fn give_back_chunk(&self, chunk: u32) {
+        self.mem.lock(&self.pool).give_back(self.layout(), chunk, 1);
+    }
+
+    /// Commits batches of a shard that change nothing, until this one is in place. Does nothing if the shard has a
+    /// writer, which may be the caller itself.
+    pub(crate) fn commit_up_to(&self, shard: u32, batch: u64) {
+        let shard_ref = &self.shards[shard as usize];
+        let state = match shard_ref.writer.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let mut writer = Writer::new(self, shard, shard_ref, state);
+        while self.fenced_batch(shard) < batch {
+            if writer.nudge().is_err() {
+                return;
+            }
+        }
     }
 
     /// Reads a shard without locks.

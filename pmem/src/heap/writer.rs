@@ -9,7 +9,7 @@
 //! ```
 
 use super::{
-    Heap, HeapError, SHARD_NUDGE, Shard, View,
+    Heap, HeapError, SHARD_NUDGE, Shard,
     allocator::{Allocator, Freed},
     recovery::Recovered,
     tx::{Progress, Tx},
@@ -97,7 +97,7 @@ impl<M: Mem> Heap<M> {
 }
 
 /// A number for the current thread.
-fn thread_mark() -> usize {
+pub(crate) fn thread_mark() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
@@ -212,12 +212,14 @@ impl<'h, M: Mem> Writer<'h, M> {
     pub fn reclaim(&mut self) -> Result<(), HeapError> {
         self.state.is_tight = false;
         self.commit()?;
+        (0..3).try_for_each(|_| self.nudge())
+    }
+
+    /// Commits a batch whose only purpose is its number.
+    pub(super) fn nudge(&mut self) -> Result<(), HeapError> {
         let nudge = self.heap.layout().shard_header(self.shard) + SHARD_NUDGE;
-        for _ in 0..3 {
-            self.run_now(|tx| tx.write(nudge, tx.word(nudge).wrapping_add(1)))?;
-            self.commit()?;
-        }
-        Ok(())
+        self.run_now(|tx| tx.write(nudge, tx.batch()))?;
+        self.commit()
     }
 
     /// Makes all that was committed durable in place too. One fence.

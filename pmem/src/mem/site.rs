@@ -53,6 +53,64 @@ named! {
         HandOverFlush,
         /// Before a region is said to be closed in order.
         SettleFence,
+        /// A name's intent: before anything is changed for it.
+        IntentFlush,
+        /// A new node, before it is linked.
+        NodeFlush,
+        /// What the last user of a lane flushed and did not fence.
+        LaneHandOverFlush,
+        /// The first fence of an insertion or a removal: its intent, its node, the bit that the lane cleared last.
+        IntentFence,
+        /// The bit of a new node, set before it is linked.
+        BitSetFlush,
+        /// The link to a new node.
+        LinkFlush,
+        /// The second fence of an insertion: its name is there for good.
+        LinkFence,
+        /// The link around a removed node.
+        UnlinkFlush,
+        /// The second fence of a removal: its name is gone for good.
+        UnlinkFence,
+        /// The bit of a node that was taken out.
+        BitClearFlush,
+        /// A link of another thread that may not be durable.
+        HelpFlush,
+        /// After another thread's link.
+        HelpFence,
+        /// A lane's claim of a chunk.
+        ClaimFlush,
+        /// After a lane's claim, before the chunk is touched.
+        ClaimOrder,
+        /// The descriptor of a chunk that a lane took.
+        ChunkFlush,
+        /// After the descriptor: the chunk is the lane's, whatever happens.
+        ChunkOrder,
+        /// The zeros of a new page of the index's directory.
+        PageZeroFlush,
+        /// After a page's zeros, before its descriptor.
+        PageZeroOrder,
+        /// The directory's word of a new page.
+        PageFlush,
+        /// After the word of a page, before its claim is over.
+        PageOrder,
+        /// A bucket before it is linked.
+        BucketFlush,
+        /// After a bucket, before the link to it.
+        BucketOrder,
+        /// The link to a bucket.
+        BucketLinkFlush,
+        /// After the link to a bucket, before walks begin there.
+        BucketLinkFence,
+        /// A bucket at which walks may begin. Left out, some are longer after a restart.
+        BucketReadyFlush,
+        /// The number of buckets. Left out, walks are longer after a restart.
+        SizeFlush,
+        /// Recovery: what it changes in a lane.
+        LaneRecoverFlush,
+        /// Recovery: between two changes for one claim.
+        LaneRecoverOrder,
+        /// Recovery: after all lanes, before the first new operation.
+        LaneRecoverFence,
         /// Recovery: words replayed in place.
         ReplayFlush,
         /// Recovery: after the replay, before the watermark.
@@ -65,7 +123,7 @@ named! {
 }
 
 named! {
-    /// A rule whose breach loses or corrupts something. R1 to R8 are of the redo ring, I1 to I5 of the name index.
+    /// A rule whose breach loses or corrupts something. R1 to R8 are of the redo ring, I1 to I6 of the name index.
     Rule {
         /// R1: a record is valid only by its own checksum.
         R1RecordChecksum,
@@ -105,5 +163,7 @@ named! {
         I4DurableUnlink,
         /// I5: a lane keeps its last two intents.
         I5TwoIntents,
+        /// I6: a node's block is used again only when no shard's recovery can still write into its root.
+        I6ReuseAfterReplay,
     }
 }

@@ -101,7 +101,7 @@ impl<S: Scenario> Images<'_, S> {
     ) -> Result<Option<Opened<S>>, Wrong> {
         let scenario = self.scenario;
         // Crashes of recovery are looked at for some images only; there would be too many.
-        let one_in = [6, 4][level.min(1)];
+        let one_in = scenario.crash_recovery_one_in(level);
         let notes = (level + 1 < self.replicas.depth() && self.rng.u32(..one_in) == 0)
             .then(|| Arc::new(RecoveryNotes::default()));
         if let Some(notes) = &notes {

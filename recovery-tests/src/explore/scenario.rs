@@ -110,6 +110,12 @@ pub trait Scenario: Send + Sync + 'static {
         if threads == 1 { Limits::default() } else { Limits { exhaustive_max: 16, samples: 10 } }
     }
 
+    /// One in so many images has its recovery crashed: of images of a run (level 0), and of those images' recovery (level
+    /// 1). A recovery with many fences has many images; where schedules matter more, look at fewer.
+    fn crash_recovery_one_in(&self, level: usize) -> u32 {
+        [6, 4][level.min(1)]
+    }
+
     /// How often the power is cut in one run.
     fn crashes(&self, rng: &mut Rng) -> u32 {
         rng.u32(3..6)

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod heap;
+mod index;
 mod map;
 mod ordered;
 mod register;
@@ -13,6 +14,7 @@ mod toy_stack;
 mod values;
 
 pub use heap::HeapBlocks;
+pub use index::NameIndex;
 pub use ordered::Ordered;
 pub use toy_redo::ToyRedo;
 pub use toy_stack::ToyStack;
@@ -26,6 +28,8 @@ use values::Values;
 pub fn all() -> Vec<Box<dyn Explorable>> {
     vec![
         Box::new(HeapBlocks),
+        Box::new(NameIndex::tight()),
+        Box::new(NameIndex::growing()),
         Box::new(Values::<register::Pair>::default()),
         Box::new(Values::<bytes::ByteArray>::default()),
         Box::new(Values::<map::HashMap>::default()),

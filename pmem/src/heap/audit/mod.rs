@@ -189,7 +189,7 @@ impl<V: View> Auditor<'_, V> {
                     self.runs.insert(chunk, (descriptor.chunks(), false));
                 }
                 Use::ShardBlocks { .. } | Use::Run { .. } => self.audit.other_shards += descriptor.chunks(),
-                Use::LaneBlocks { .. } | Use::DirectoryPage => self.audit.index += descriptor.chunks(),
+                Use::LaneBlocks { .. } | Use::DirectoryPage { .. } => self.audit.index += descriptor.chunks(),
             }
             let is_mine = self.chunks.contains_key(&chunk) || self.runs.contains_key(&chunk);
             if is_mine && u64::from(chunk + descriptor.chunks()) > high {
