@@ -61,6 +61,8 @@ pub(crate) const SHARD_HIGH_CHUNK: u64 = 2 * LINE;
 pub(crate) const SHARD_COMMANDS: u64 = 2 * LINE + WORD;
 /// Word of a shard's header: head of its garbage list.
 pub(crate) const SHARD_GARBAGE: u64 = 2 * LINE + 3 * WORD;
+/// Word of a shard's header that is written to have something to commit.
+pub(crate) const SHARD_NUDGE: u64 = 2 * LINE + 4 * WORD;
 /// Words of a shard's header: heads of the lists of chunks with room, one a class.
 pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
 
@@ -289,15 +291,21 @@ impl<M: Mem> Heap<M> {
         Ok(())
     }
 
+    /// Makes all that was committed durable in place too, so that nothing is left to recover. One fence for each shard.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn settle(&self) -> Result<(), HeapError> {
+        (0..self.shard_count()).try_for_each(|shard| self.writer(shard).settle())
+    }
+
     /// Says that the region was closed in order. Nobody may use the heap any more.
     /// One fence, and one for each shard.
     ///
     /// # Errors
     /// If the memory failed.
     pub fn mark_clean(&self) -> Result<(), HeapError> {
-        for shard in 0..self.shard_count() {
-            self.writer(shard).settle()?;
-        }
+        self.settle()?;
         let mut state = self.mem.lock(&self.state);
         state.shutdown = Shutdown::Clean;
         state.store_next(&self.mem, self.seed);

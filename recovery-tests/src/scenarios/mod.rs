@@ -4,12 +4,16 @@
 //! that the project stands on.
 
 mod bytes;
+mod heap;
 mod map;
+mod ordered;
 mod register;
 mod toy_redo;
 mod toy_stack;
 mod values;
 
+pub use heap::HeapBlocks;
+pub use ordered::Ordered;
 pub use toy_redo::ToyRedo;
 pub use toy_stack::ToyStack;
 
@@ -21,6 +25,8 @@ use values::Values;
 #[must_use]
 pub fn all() -> Vec<Box<dyn Explorable>> {
     vec![
+        Box::new(HeapBlocks),
+        Box::new(Ordered),
         Box::new(Values::<register::Pair>::default()),
         Box::new(Values::<bytes::ByteArray>::default()),
         Box::new(Values::<map::HashMap>::default()),
