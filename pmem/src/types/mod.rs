@@ -158,7 +158,7 @@ pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) ->
         Some(Kind::Register) => Register::<u64>::visit(view, root, visit),
         Some(Kind::Bytes) => Bytes::visit(view, root, visit),
         Some(Kind::Map) => Map::visit(view, root, visit),
-        Some(_) | None => Err(HeapError::Corrupt { offset: root }.into()),
+        None => Err(HeapError::Corrupt { offset: root }.into()),
     }
 }
 
