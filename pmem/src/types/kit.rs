@@ -130,3 +130,12 @@ pub(crate) fn with_seed(seed: u64, test: impl FnOnce(&mut fastrand::Rng)) {
     let _tell = Tell(seed);
     test(&mut fastrand::Rng::with_seed(seed));
 }
+
+/// Tells readers to stop when the writer is done, also if it panics: they would wait for ever otherwise.
+pub(crate) struct TellDone<'a>(pub(crate) &'a std::sync::atomic::AtomicBool);
+
+impl Drop for TellDone<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -10,11 +10,11 @@ use fastrand::Rng;
 
 /// Bytes.
 #[derive(Debug)]
-pub struct ByteArray;
+pub(super) struct ByteArray;
 
 /// What clients ask of it. A byte stands for as many of its kind.
 #[derive(Debug, Clone, Copy)]
-pub enum Op {
+pub(super) enum Op {
     /// Replaces all by so many of this byte.
     Set(usize, u8),
     /// Replaces a part, as far as it is there.

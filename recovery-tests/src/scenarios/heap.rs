@@ -81,6 +81,9 @@ impl Model for KeysModel {
 
     fn apply(state: &mut Keys, op: &Op) -> u64 {
         if !matches!(op, Op::Get(_) | Op::GetBoth(..) | Op::Trim) {
+            if state.commands.len() >= COMMANDS_MAX {
+                state.commands.clear();
+            }
             state.commands.push(code(*op));
         }
         let value = |state: &Keys, key: usize| state.slots[key].map_or(0, |(value, _)| value);
@@ -138,6 +141,11 @@ pub struct Opened {
 
 /// Word of the root with the first of the blocks that only take up room.
 const BALLAST: u64 = 0;
+
+/// Commands that the ring holds before it is trimmed by whoever appends.
+const COMMANDS_MAX: usize = 8;
+/// Bytes of a command in the ring.
+const COMMAND_BYTES: u64 = 16;
 
 fn geometry() -> Geometry {
     // A client for each call of a batch of each thread.
@@ -236,6 +244,10 @@ fn change(tx: &mut Tx<'_, Arc<Sim>>, root: u64, op: Op) -> Result<u64, TypeError
         }
         Op::Get(_) | Op::GetBoth(..) => unreachable!("readers do it"),
     };
+    let (first, end) = (Commands::first(tx)?, Commands::end(tx)?);
+    if (end.0 - first.0) / COMMAND_BYTES >= COMMANDS_MAX as u64 {
+        Commands::trim(tx, end)?;
+    }
     Commands::append(tx, &code(op).to_le_bytes())?;
     Ok(result)
 }

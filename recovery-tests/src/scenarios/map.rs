@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 
 /// A map from bytes to bytes.
 #[derive(Debug)]
-pub struct HashMap;
+pub(super) struct HashMap;
 
 /// A value: so many of this byte.
 type Run = (u16, u8);
 
 /// What clients ask of it.
 #[derive(Debug, Clone, Copy)]
-pub enum Op {
+pub(super) enum Op {
     /// Sets a value; gives the old one.
     Insert(u8, Run),
     /// Sets it if there is none; gives the one that there is.
@@ -37,7 +37,7 @@ pub enum Op {
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Told {
+pub(super) enum Told {
     /// A value, or that there is none.
     Value(Option<Vec<u8>>),
     /// A number.

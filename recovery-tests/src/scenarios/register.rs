@@ -10,11 +10,11 @@ use fastrand::Rng;
 
 /// Two numbers, the second always three times the first.
 #[derive(Debug)]
-pub struct Pair;
+pub(super) struct Pair;
 
 /// What clients ask of it.
 #[derive(Debug, Clone, Copy)]
-pub enum Op {
+pub(super) enum Op {
     /// Adds to the first; gives both as they were.
     Add(u64),
     /// Gives both.

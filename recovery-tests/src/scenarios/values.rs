@@ -22,10 +22,10 @@ use std::{
 };
 
 /// The memory under the heaps here.
-pub type Memory = Arc<Sim>;
+pub(super) type Memory = Arc<Sim>;
 
 /// A type of values: what can be asked of one, and how it answers.
-pub trait ValueModel: Model<Op = <Self as ValueModel>::Ask> {
+pub(super) trait ValueModel: Model<Op = <Self as ValueModel>::Ask> {
     /// What is asked.
     type Ask: Clone + Debug + Send + Sync + 'static;
 
@@ -53,7 +53,7 @@ pub trait ValueModel: Model<Op = <Self as ValueModel>::Ask> {
 
 /// The scenario of a type of values.
 #[derive(Debug)]
-pub struct Values<V>(PhantomData<fn() -> V>);
+pub(super) struct Values<V>(PhantomData<fn() -> V>);
 
 impl<V> Default for Values<V> {
     fn default() -> Self {
@@ -63,7 +63,7 @@ impl<V> Default for Values<V> {
 
 /// A heap with a value in it.
 #[derive(Debug)]
-pub struct Opened {
+pub(super) struct Opened {
     heap: Heap<Memory>,
     root: u64,
 }

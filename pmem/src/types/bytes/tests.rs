@@ -6,7 +6,7 @@ use crate::{
     sim::Sim,
     types::{
         ROOT_BYTES, garbage,
-        kit::{Kit, seeds, with_seed},
+        kit::{Kit, TellDone, seeds, with_seed},
         visit_root,
     },
 };
@@ -227,6 +227,7 @@ fn readers_see_values_of_one_moment_while_a_writer_changes_parts() {
     let is_done = std::sync::atomic::AtomicBool::new(false);
     let order = std::sync::atomic::Ordering::Relaxed;
     std::thread::scope(|scope| {
+        let _done = TellDone(&is_done);
         for reader in 0..3 {
             let (kit, is_done) = (&kit, &is_done);
             scope.spawn(move || {
@@ -269,7 +270,6 @@ fn readers_see_values_of_one_moment_while_a_writer_changes_parts() {
                 Err(error) => panic!("{error}"),
             }
         }
-        is_done.store(true, order);
     });
     kit.check();
 }

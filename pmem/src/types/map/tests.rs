@@ -6,7 +6,7 @@ use crate::{
     sim::Sim,
     types::{
         ROOT_BYTES, garbage,
-        kit::{Kit, seeds, with_seed},
+        kit::{Kit, TellDone, seeds, with_seed},
         visit_root,
     },
 };
@@ -291,6 +291,7 @@ fn readers_see_whole_values_and_lasting_keys_while_a_writer_changes_all_else() {
     }
     let is_done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _done = TellDone(&is_done);
         for reader in 0..3_u64 {
             let (kit, is_done) = (&kit, &is_done);
             scope.spawn(move || {
@@ -339,7 +340,6 @@ fn readers_see_whole_values_and_lasting_keys_while_a_writer_changes_all_else() {
             // Readers that stand still keep freed blocks from being used again.
             assert!(matches!(result, Ok(()) | Err(TypeError::Heap(HeapError::NoSpace))), "{result:?}");
         }
-        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     kit.check();
 }
@@ -357,6 +357,7 @@ fn a_map_that_is_cleared_and_filled_in_one_block_is_never_seen_otherwise() {
     let is_done = std::sync::atomic::AtomicBool::new(false);
     let order = std::sync::atomic::Ordering::Relaxed;
     std::thread::scope(|scope| {
+        let _done = TellDone(&is_done);
         for reader in 0..3 {
             let (kit, is_done) = (&kit, &is_done);
             scope.spawn(move || {
@@ -390,7 +391,6 @@ fn a_map_that_is_cleared_and_filled_in_one_block_is_never_seen_otherwise() {
             });
             assert!(matches!(result, Ok(()) | Err(TypeError::Heap(HeapError::NoSpace))), "{result:?}");
         }
-        is_done.store(true, order);
     });
     kit.check();
     kit.collect(30);

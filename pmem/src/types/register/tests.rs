@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     sim::Sim,
-    types::kit::{Kit, seeds, with_seed},
+    types::kit::{Kit, TellDone, seeds, with_seed},
 };
 
 fn round_trip<T: Scalar + std::fmt::Debug>(values: &[T]) {
@@ -149,6 +149,7 @@ fn readers_never_see_half_of_a_wide_value_or_half_of_a_block() {
     let is_done = std::sync::atomic::AtomicBool::new(false);
     let order = std::sync::atomic::Ordering::Relaxed;
     std::thread::scope(|scope| {
+        let _done = TellDone(&is_done);
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut last = 0;
@@ -170,7 +171,6 @@ fn readers_never_see_half_of_a_wide_value_or_half_of_a_block() {
                 wide.set(tx, [i, i.wrapping_mul(3)])
             });
         }
-        is_done.store(true, order);
     });
 }
 
