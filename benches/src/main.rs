@@ -16,7 +16,6 @@
 mod cli;
 mod contender;
 mod load;
-mod machine;
 mod multiplier;
 mod plan;
 mod report;

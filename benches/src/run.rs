@@ -4,11 +4,11 @@ use crate::{
     cli::Options,
     contender::{Contender, contenders},
     load::Measured,
-    machine::{self, Machine},
     plan::{Cell, Plan},
     report::{Report, Row, Setup, Verified},
     server::{Server, redis_version},
 };
+use abide_bench_common::machine::{self, Machine};
 use anyhow::Context as _;
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,18 @@ use std::time::{Duration, Instant};
 /// slower for life.
 pub(crate) fn run(plan: &Plan, options: &Options) -> anyhow::Result<()> {
     let processors = machine::processors()?;
+    // One for the load generator, one for the server: the same where there is no other.
+    let (generator, server) = (processors[0], processors[processors.len().min(2) - 1]);
     let machine = Machine::look();
-    machine::pin(processors.generator)?;
+    machine::pin(&[generator])?;
     // Where no node can run this says so, before anything is printed.
-    drop(Server::abide(&std::env::current_exe()?, Duration::ZERO, processors.server)?);
+    drop(Server::abide(&std::env::current_exe()?, Duration::ZERO, server)?);
     let mut report = Report::new(options.json);
     report.setup(&Setup {
         title: plan.title,
         tiny: options.tiny,
         machine,
-        shared_processor: processors.server == processors.generator,
+        shared_processor: server == generator,
         redis: redis_version(),
         rounds: plan.rounds,
         seconds: plan.measured.as_secs_f64(),
@@ -39,7 +41,7 @@ pub(crate) fn run(plan: &Plan, options: &Options) -> anyhow::Result<()> {
     // By cell, then by contender, then by round.
     let mut measured: Vec<Vec<Vec<Measured>>> = vec![Vec::new(); plan.cells.len()];
     for round in 0..plan.rounds {
-        let mut contenders = contenders(plan, options.against.as_deref(), processors.server)?;
+        let mut contenders = contenders(plan, options.against.as_deref(), server)?;
         labels = contenders.iter().map(|contender| contender.label()).collect();
         let servers: Vec<_> =
             contenders.iter().map(|contender| (contender.label(), contender.process())).collect();

@@ -1,5 +1,7 @@
 //! The values that are written and read: each tells which key and which version it is of.
 
+use abide_bench_common::mix;
+
 /// Bytes of a value: the 1 KB of the CRUCIAL paper's table 2.
 pub(crate) const VALUE_BYTES: usize = 1_024;
 
@@ -46,13 +48,6 @@ impl Values {
         let (head, body) = self.parts(key, version);
         bytes.len() == VALUE_BYTES && bytes[..HEAD_BYTES] == head && &bytes[HEAD_BYTES..] == body
     }
-}
-
-/// The finaliser of SplitMix64: every bit of the result depends on every bit of the input.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
 }
 
 #[cfg(test)]

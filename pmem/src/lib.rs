@@ -6,18 +6,19 @@ mod checksum;
 pub mod heap;
 pub mod index;
 pub mod layout;
+pub mod line_log;
+pub mod mapping;
+
 pub mod mem;
+pub mod region;
 pub mod sim;
+#[cfg(test)]
+mod test_child;
 pub mod types;
 
 pub use heap::{Heap, HeapError, HeapOpenError, Reader, Tx, View, Writer};
 pub use index::{Entry, Index, IndexError};
 pub use layout::{Geometry, Identity};
+pub use mapping::{Domain, Mapping, Persistence};
 pub use mem::{MediaError, Mem, Rule, Site};
-
-/// What survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Domain {
-    /// Nothing.
-    Volatile,
-}
+pub use region::{ReadOnlyRegion, Region, RegionOptions};

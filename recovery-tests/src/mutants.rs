@@ -132,3 +132,56 @@ impl<'a> Mutants<'a> {
         Row { mutant, fate, images }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenarios;
+    use abide_pmem::{Rule, Site};
+
+    const BUDGET: u64 = 100_000;
+
+    #[test]
+    fn all_mutants_that_the_toys_reach_are_caught_and_others_are_told() {
+        let toys = scenarios::toys();
+        let mutants = Mutants::new(&toys, &[], &Budget::images(BUDGET / 10)).unwrap();
+        let rows: Vec<Row> = mutants
+            .list()
+            .into_iter()
+            .map(|mutant| mutants.try_one(mutant, &Budget::images(BUDGET)))
+            .collect();
+        for row in &rows {
+            println!("{row}");
+            assert!(matches!(row.fate, Fate::Caught { .. } | Fate::Unreached), "{row}");
+        }
+        let fate = |mutant| &rows.iter().find(|row| row.mutant == mutant).unwrap().fate;
+        assert!(matches!(fate(Mutant::Fence(Site::CommitFence)), Fate::Caught { .. }));
+        assert!(matches!(fate(Mutant::Rule(Rule::R8NewRun)), Fate::Caught { .. }));
+        assert_eq!(*fate(Mutant::Flush(Site::FormatFlush)), Fate::Unreached);
+        assert_eq!(*fate(Mutant::Rule(Rule::I5TwoIntents)), Fate::Unreached);
+        assert!(rows.iter().all(|row| row.mutant != Mutant::Flush(Site::CommitFence)), "that is a fence");
+        assert!(rows.iter().filter(|row| matches!(row.fate, Fate::Caught { .. })).count() >= 16);
+    }
+
+    #[test]
+    fn a_mutant_that_nothing_notices_survives() {
+        // One image is not enough to notice anything.
+        let toys = scenarios::toys();
+        let mutants = Mutants::new(&toys, &[], &Budget::images(BUDGET / 10)).unwrap();
+        let mut none = Budget::images(0);
+        none.runs_max = 0;
+        let row = mutants.try_one(Mutant::Fence(Site::CommitFence), &none);
+        assert_eq!(row.fate, Fate::Survived);
+        assert!(!row.is_good());
+    }
+
+    #[test]
+    fn what_is_listed_as_not_applicable_is_not_tried() {
+        let toys = scenarios::toys();
+        let listed = [(Mutant::Fence(Site::CommitFence), "because")];
+        let mutants = Mutants::new(&toys, &listed, &Budget::images(100)).unwrap();
+        let row = mutants.try_one(Mutant::Fence(Site::CommitFence), &Budget::images(BUDGET));
+        assert_eq!((row.fate.clone(), row.images), (Fate::NotApplicable("because"), 0));
+        assert!(row.is_good());
+    }
+}

@@ -5,11 +5,10 @@ mod table;
 
 pub(crate) use row::Row;
 
-use crate::{load::Waiting, machine::Machine, plan::Cell};
-use anyhow::Context as _;
+use crate::{load::Waiting, plan::Cell};
+use abide_bench_common::{machine::Machine, print, print_json};
 use row::Ratio;
 use serde::Serialize;
-use std::io::Write as _;
 use table::Table;
 
 /// What all numbers of a run have in common.
@@ -73,10 +72,10 @@ impl Report {
         if self.json {
             return print_json(&Line::Setup(setup));
         }
-        let Machine { kernel, processor, processors, hypervisor, congestion_control, load } = &setup.machine;
-        let kind = if *hypervisor { "virtual machine" } else { "machine" };
+        let machine = setup.machine.describe();
+        let Machine { congestion_control, load, .. } = &setup.machine;
         let mut text = format!(
-            "{}: {processors}-processor {kind}, {processor}, Linux {kernel}, TCP {congestion_control}, load {load}\n\
+            "{}: {machine}, TCP {congestion_control}, load {load}\n\
              Rounds: {}, with new servers; in each, each system has {} s a cell after {} s of warm-up, in turn; objects \
              {}\n",
             setup.title, setup.rounds, setup.seconds, setup.warm_up_seconds, setup.objects
@@ -138,13 +137,4 @@ impl Report {
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         if self.json { Ok(()) } else { print(&self.table.to_string()) }
     }
-}
-
-fn print_json(line: &Line<'_>) -> anyhow::Result<()> {
-    print(&serde_json::to_string(line)?)
-}
-
-/// Prints, but does not panic if nobody reads it any more.
-fn print(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("printing")
 }

@@ -1,27 +1,8 @@
 //! One cell of one system: what its rounds come to.
 
 use crate::load::Measured;
+use abide_bench_common::spread::{Spread, median_ratio};
 use serde::Serialize;
-
-/// A number over all rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
-
-impl Spread {
-    /// Of at least one number.
-    fn of(numbers: impl Iterator<Item = f64>) -> Spread {
-        let mut sorted: Vec<f64> = numbers.collect();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let median =
-            if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
-        Spread { median, min: sorted[0], max: sorted[sorted.len() - 1] }
-    }
-}
 
 /// What one round measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -96,12 +77,9 @@ impl Row {
         self.system == "redis"
     }
 
-    /// What disturbs one round disturbs both systems in it more or less alike, so they are compared round by round.
+    /// Compares them round by round.
     pub(crate) fn ratio_to(&self, redis: &Row) -> Ratio {
-        let ratio = |number: fn(&Round) -> f64| {
-            Spread::of(self.rounds.iter().zip(&redis.rounds).map(|(own, redis)| number(own) / number(redis)))
-                .median
-        };
+        let ratio = |number: fn(&Round) -> f64| median_ratio(&self.rounds, &redis.rounds, number);
         Ratio {
             operations_per_s: ratio(|round| round.operations_per_s),
             p99: ratio(|round| round.p99_us),
@@ -130,13 +108,6 @@ impl Ratio {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_of_rounds_is_between_the_two_in_the_middle() {
-        let spread = |numbers: &[f64]| Spread::of(numbers.iter().copied());
-        assert_eq!(spread(&[3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
-        assert_eq!(spread(&[4.0, 1.0, 3.0, 2.0]).median, 2.5);
-    }
 
     #[test]
     fn redis_is_ahead_where_it_does_more_or_takes_less() {

@@ -154,8 +154,11 @@ mod tests {
     fn a_server_ends_with_its_guard_also_in_a_panic() {
         let mut command = Command::new("sleep");
         command.arg("1000");
-        let server =
-            Server::spawn(command, crate::machine::processors().unwrap().server, ([127, 0, 0, 1], 1).into());
+        let server = Server::spawn(
+            command,
+            abide_bench_common::machine::processors().unwrap()[0],
+            ([127, 0, 0, 1], 1).into(),
+        );
         let server = server.unwrap();
         let directory = format!("/proc/{}", server.process());
         assert!(Path::new(&directory).exists());

@@ -1,7 +1,8 @@
 //! What a measurement used of the processors, and how long it had to wait for them.
 
 use super::cpu;
-use std::{fs, time::Duration};
+use abide_bench_common::machine::in_line;
+use std::time::Duration;
 
 /// Times that a server and this process, its load generator, have had: so far, or between two moments.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +34,4 @@ impl Usage {
             generator_in_line: self.generator_in_line.saturating_sub(before.generator_in_line),
         }
     }
-}
-
-/// Zero where the kernel does not tell (`CONFIG_SCHED_INFO`).
-fn in_line(process: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let waited = tasks.filter_map(|task| {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').nth(1)?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(waited.sum())
 }

@@ -72,7 +72,7 @@ impl<M: Mem> Tx<'_, M> {
         if self.has_ready(class) {
             return Ok(());
         }
-        let chunk = self.claim(1).ok_or(HeapError::NoSpace)?;
+        let chunk = self.claim(1).ok_or_else(|| self.no_space())?;
         let layout = self.heap.layout();
         let bitmap = layout.bitmap(chunk);
         let words = layout.blocks(class).div_ceil(64);
@@ -87,6 +87,14 @@ impl<M: Mem> Tx<'_, M> {
         let shard = self.shard as u16;
         self.write_descriptor(chunk, Descriptor::new(Use::ShardBlocks { class, shard }, 1))?;
         self.link_chunk(class, chunk)
+    }
+
+    /// Notes that there would be room if what was freed could be used.
+    fn no_space(&mut self) -> HeapError {
+        let allocator = &self.state.allocator;
+        let waits = !allocator.limbo.is_empty() || !allocator.unsent.is_empty() || allocator.under_eyes > 0;
+        self.state.is_tight = waits || !self.state.freed.is_empty();
+        HeapError::NoSpace
     }
 
     fn has_ready(&self, class: usize) -> bool {
@@ -231,7 +239,7 @@ impl<M: Mem> Tx<'_, M> {
             Some(first) => first,
             None => {
                 self.recycle_all();
-                self.claim(len).ok_or(HeapError::NoSpace)?
+                self.claim(len).ok_or_else(|| self.no_space())?
             }
         };
         self.state.block.undo.push(Undo::ClaimedRun { first, len });

@@ -11,6 +11,7 @@
 //! A heap is generic over its memory and does no I/O: [`Region`](crate::Region) gives it a file.
 
 mod allocator;
+mod audit;
 mod blocks;
 pub(crate) mod descriptor;
 mod epoch;
@@ -30,6 +31,7 @@ mod view;
 mod watermark;
 mod writer;
 
+pub use audit::{Audit, Problem, audit};
 pub use error::{HeapError, HeapOpenError};
 pub use tx::Tx;
 pub use view::{Reader, View};
@@ -62,7 +64,7 @@ pub(crate) const SHARD_COMMANDS: u64 = 2 * LINE + WORD;
 /// Word of a shard's header: head of its garbage list.
 pub(crate) const SHARD_GARBAGE: u64 = 2 * LINE + 3 * WORD;
 /// Word of a shard's header that batches write whose only purpose is their number.
-const SHARD_FILLER: u64 = 3 * LINE + 7 * WORD;
+pub(crate) const SHARD_NUDGE: u64 = 2 * LINE + 4 * WORD;
 /// Words of a shard's header: heads of the lists of chunks with room, one a class.
 pub(crate) const SHARD_LISTS: u64 = 4 * LINE;
 
@@ -288,10 +290,8 @@ impl<M: Mem> Heap<M> {
             Err(TryLockError::WouldBlock) => return,
         };
         let mut writer = Writer::new(self, shard, shard_ref, state);
-        let filler = self.layout().shard_header(shard) + SHARD_FILLER;
         while self.fenced_batch(shard) < batch {
-            let filled = writer.run::<_, HeapError>(|tx| tx.write(filler, tx.batch()));
-            if filled.and_then(|()| writer.commit()).is_err() {
+            if writer.nudge().is_err() {
                 return;
             }
         }
@@ -347,15 +347,21 @@ impl<M: Mem> Heap<M> {
         Ok(())
     }
 
+    /// Makes all that was committed durable in place too, so that nothing is left to recover. One fence for each shard.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn settle(&self) -> Result<(), HeapError> {
+        (0..self.shard_count()).try_for_each(|shard| self.writer(shard).settle())
+    }
+
     /// Says that the region was closed in order. Nobody may use the heap any more.
     /// One fence, and one for each shard.
     ///
     /// # Errors
     /// If the memory failed.
     pub fn mark_clean(&self) -> Result<(), HeapError> {
-        for shard in 0..self.shard_count() {
-            self.writer(shard).settle()?;
-        }
+        self.settle()?;
         let mut state = self.mem.lock(&self.state);
         state.shutdown = Shutdown::Clean;
         state.store_next(&self.mem, self.seed);

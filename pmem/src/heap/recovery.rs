@@ -20,6 +20,8 @@ pub(super) struct Recovered {
     pub(super) run_id: u64,
     /// The last batch that is in place.
     pub(super) batch: u64,
+    /// Its records, if it is of this run.
+    pub(super) records: u16,
 }
 
 /// Recovers one shard. Two fences, none if `clean`.
@@ -35,8 +37,13 @@ pub(super) fn recover_shard(
     let header = layout.shard_header(shard);
     let watermark = Watermark::load(mem, seed, header).ok_or(corrupt("watermark"))?;
     if clean {
-        let last = last_batch(mem, layout, seed, shard, watermark).unwrap_or(watermark.batch);
-        return Ok(Recovered { run_id: watermark.run_id, batch: last });
+        // The run goes on, and its next batch will say how many records the last one had.
+        let run_id = watermark.run_id;
+        let Some(batch) = last_batch(mem, layout, seed, shard, watermark) else {
+            return Ok(Recovered { run_id, batch: watermark.batch, records: 0 });
+        };
+        let records = records_of(mem, layout, seed, shard, run_id, batch).len() as u16;
+        return Ok(Recovered { run_id, batch, records });
     }
     let mut replayed = watermark.batch;
     if let Some(last) = last_batch(mem, layout, seed, shard, watermark) {
@@ -73,7 +80,7 @@ pub(super) fn recover_shard(
     watermark.next(run_id, replayed).store(mem, seed, header, Site::WatermarkFlush);
     mem.fence(Site::WatermarkFence);
     mem.health()?;
-    Ok(Recovered { run_id, batch: replayed })
+    Ok(Recovered { run_id, batch: replayed, records: 0 })
 }
 
 /// The last batch after the watermark of which there is a first record.

@@ -9,7 +9,7 @@
 //! ```
 
 use super::{
-    Heap, HeapError, Shard,
+    Heap, HeapError, SHARD_NUDGE, Shard,
     allocator::{Allocator, Freed},
     recovery::Recovered,
     tx::{Progress, Tx},
@@ -50,6 +50,8 @@ pub(super) struct WriterState {
     /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
     unfenced: Vec<u64>,
     unfenced_by: usize,
+    /// Whether a block found no room while freed blocks waited for their time.
+    pub(super) is_tight: bool,
     /// Why the shard stopped.
     failed: Option<MediaError>,
 }
@@ -60,7 +62,7 @@ impl WriterState {
             run_id: recovered.run_id,
             batch: recovered.batch + 1,
             records: 0,
-            records_before: 0,
+            records_before: recovered.records,
             slot_used: 0,
             written: Vec::new(),
             stamps: vec![0; overlay_slots],
@@ -73,6 +75,7 @@ impl WriterState {
             trims: Trims::default(),
             unfenced: Vec::new(),
             unfenced_by: 0,
+            is_tight: false,
             failed: None,
         }
     }
@@ -149,6 +152,16 @@ impl<'h, M: Mem> Writer<'h, M> {
         if let Some(error) = self.state.failed {
             return Err(HeapError::Media(error).into());
         }
+        if self.state.is_tight {
+            self.reclaim()?;
+        }
+        self.run_now(block)
+    }
+
+    fn run_now<R, E: From<HeapError>>(
+        &mut self,
+        block: impl FnOnce(&mut Tx<'_, M>) -> Result<R, E>,
+    ) -> Result<R, E> {
         let slot_words = self.heap.layout().geometry().ring_slot_bytes as usize / 8;
         let full =
             self.state.slot_used + slot_words / 2 > slot_words || self.state.written.len() > slot_words / 2;
@@ -189,6 +202,24 @@ impl<'h, M: Mem> Writer<'h, M> {
         self.shard_ref.visible.settle();
         self.finish_batch();
         Ok(())
+    }
+
+    /// Makes room of what was freed: commits, and commits two more batches, after which no crash brings back what
+    /// was there. A block that finds no room while there is such space has this done before the next block. Four fences.
+    ///
+    /// # Errors
+    /// If the memory failed.
+    pub fn reclaim(&mut self) -> Result<(), HeapError> {
+        self.state.is_tight = false;
+        self.commit()?;
+        (0..3).try_for_each(|_| self.nudge())
+    }
+
+    /// Commits a batch whose only purpose is its number.
+    pub(super) fn nudge(&mut self) -> Result<(), HeapError> {
+        let nudge = self.heap.layout().shard_header(self.shard) + SHARD_NUDGE;
+        self.run_now(|tx| tx.write(nudge, tx.batch()))?;
+        self.commit()
     }
 
     /// Makes all that was committed durable in place too. One fence.

@@ -28,10 +28,14 @@ pub struct State {
     pub run_id: u64,
     /// How the region was left.
     pub shutdown: Shutdown,
-    /// The kernel's boot in which the region was last opened.
+    /// The kernel's boot in which the region was last opened, if a power cut could leave it in a state that no recovery
+    /// understands; zeros if not.
     pub boot_id: [u8; 16],
     /// Bytes of the region that are in use. The file is as long or longer.
     pub region_bytes: u64,
+    /// Which log the region was last used with, a random number. 0: none. Means something only to whoever keeps lines in a log
+    /// ([`Domain::File`](crate::Domain::File)).
+    pub log_id: u64,
 }
 
 /// Neither slot can be used.
@@ -43,7 +47,14 @@ impl State {
     /// The state of a region that has just been made.
     #[must_use]
     pub fn new(region_bytes: u64) -> Self {
-        Self { generation: 1, run_id: 0, shutdown: Shutdown::Clean, boot_id: [0; 16], region_bytes }
+        Self {
+            generation: 1,
+            run_id: 0,
+            shutdown: Shutdown::Clean,
+            boot_id: [0; 16],
+            region_bytes,
+            log_id: 0,
+        }
     }
 
     fn encode(&self, seed: u32) -> [u64; WORDS] {
@@ -52,13 +63,14 @@ impl State {
             Shutdown::Clean => CLEAN,
             Shutdown::Open => OPEN,
         };
-        let mut words = [self.generation, self.run_id, shutdown, boot(0), boot(8), self.region_bytes, 0, 0];
+        let mut words =
+            [self.generation, self.run_id, shutdown, boot(0), boot(8), self.region_bytes, self.log_id, 0];
         words[7] = checksum(seed, &words[..7]).into();
         words
     }
 
     fn decode(words: &[u64; WORDS], seed: u32) -> Option<Self> {
-        let [generation, run_id, shutdown, boot_low, boot_high, region_bytes, _, crc] = *words;
+        let [generation, run_id, shutdown, boot_low, boot_high, region_bytes, log_id, crc] = *words;
         if crc != checksum(seed, &words[..7]).into() {
             return None;
         }
@@ -70,7 +82,7 @@ impl State {
         let mut boot_id = [0; 16];
         boot_id[..8].copy_from_slice(&boot_low.to_le_bytes());
         boot_id[8..].copy_from_slice(&boot_high.to_le_bytes());
-        Some(Self { generation, run_id, shutdown, boot_id, region_bytes })
+        Some(Self { generation, run_id, shutdown, boot_id, region_bytes, log_id })
     }
 
     fn newest(slots: [Option<Self>; 2]) -> Result<Self, StateError> {

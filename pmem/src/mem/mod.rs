@@ -12,7 +12,7 @@
 mod site;
 
 pub use site::{Rule, Site};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes in a cache line: what one write-back covers.
 pub const LINE: u64 = 64;
@@ -130,8 +130,8 @@ pub trait Mem: Send + Sync {
     }
 }
 
-/// A memory that outlives what is opened over it.
-impl<M: Mem> Mem for std::sync::Arc<M> {
+/// Memory that several own is memory.
+impl<M: Mem> Mem for Arc<M> {
     const SLEEPS: bool = M::SLEEPS;
 
     fn len(&self) -> u64 {
@@ -148,7 +148,6 @@ impl<M: Mem> Mem for std::sync::Arc<M> {
         (**self).store(offset, value);
     }
 
-    #[inline]
     fn compare_exchange(&self, offset: u64, current: u64, new: u64) -> Result<u64, u64> {
         (**self).compare_exchange(offset, current, new)
     }
@@ -169,17 +168,14 @@ impl<M: Mem> Mem for std::sync::Arc<M> {
         (**self).write(offset, bytes);
     }
 
-    #[inline]
     fn flush(&self, site: Site, offset: u64, len: u64) {
         (**self).flush(site, offset, len);
     }
 
-    #[inline]
     fn order(&self, site: Site) {
         (**self).order(site);
     }
 
-    #[inline]
     fn fence(&self, site: Site) {
         (**self).fence(site);
     }
@@ -196,7 +192,6 @@ impl<M: Mem> Mem for std::sync::Arc<M> {
         (**self).pause();
     }
 
-    #[inline(always)]
     fn broken(&self, rule: Rule) -> bool {
         (**self).broken(rule)
     }

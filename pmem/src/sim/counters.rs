@@ -19,6 +19,21 @@ pub struct Counters {
     pub fences_empty: u64,
 }
 
+impl Counters {
+    /// What was done after `earlier` was taken from the same memory.
+    #[must_use]
+    pub fn since(self, earlier: Counters) -> Counters {
+        Counters {
+            loads: self.loads - earlier.loads,
+            stores: self.stores - earlier.stores,
+            flushes: self.flushes - earlier.flushes,
+            flushes_clean: self.flushes_clean - earlier.flushes_clean,
+            fences: self.fences - earlier.fences,
+            fences_empty: self.fences_empty - earlier.fences_empty,
+        }
+    }
+}
+
 /// [`Counters`] while they count. Plain loads and stores, since a locked addition for each load would cost more than the load; so
 /// counts are lost where threads run at the same time.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ pub(super) struct PendingLine {
 /// A moment at which the power may be cut.
 ///
 /// It holds what became durable since the crash point that was taken before it from the same memory, and what is
-/// pending. So the crash points of one memory have to be given to a [`Replica`](super::Replica) in the order in which they were
+/// pending. So the crash points of one memory have to be given to a [`Replicas`](super::Replicas) in the order in which they were
 /// taken, all of them.
 #[derive(Debug, Clone)]
 pub struct CrashPoint {

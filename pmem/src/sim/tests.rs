@@ -137,6 +137,39 @@ fn a_flush_covers_each_line_that_its_range_touches() {
 }
 
 #[test]
+fn what_is_durable_is_durable_at_its_place_and_can_be_seen_there() {
+    let sim = Sim::new(256);
+    for word in 0..32 {
+        sim.store(word * 8, word + 1);
+    }
+    sim.flush(FLUSH, B, 64);
+    sim.fence(FENCE);
+    let durable = |word: u64| if (8..16).contains(&word) { word + 1 } else { 0 };
+    assert_eq!(sim.durable_words(), (0..32).map(durable).collect::<Vec<_>>());
+    assert_eq!(sim.load(248), 32);
+}
+
+#[test]
+fn a_memory_that_takes_on_an_image_has_forgotten_what_was_flushed_before() {
+    let mut sim = Sim::new(256);
+    let mut replicas = Replicas::new(&SimConfig::default(), &sim.durable_words(), 1);
+    for value in 1..4 {
+        let point = sim.crash_point();
+        replicas.advance(0, &point);
+        let image = replicas.enter(0, &point, &point.nothing_survives());
+        replicas.leave(0);
+        image.store(A, value);
+        // What an earlier life of this memory flushed and did not fence would make this store durable.
+        image.fence(FENCE);
+        assert_eq!(images(&image, [A]), set([[0], [value]]));
+        image.flush(FLUSH, A, 8);
+        (0..10).for_each(|_| image.store(B, 1));
+        image.flush(FLUSH, A, 128);
+        sim = Sim::new(256);
+    }
+}
+
+#[test]
 fn changes_that_read_are_stores_too() {
     let sim = Sim::new(256);
     assert_eq!(sim.compare_exchange(A, 0, 6), Ok(0));
@@ -202,12 +235,15 @@ fn flushes_and_fences_for_nothing_are_counted() {
     sim.store(A, 1);
     sim.flush(FLUSH, A, 65);
     sim.fence(FENCE);
+    let before = sim.counters();
     sim.fence(FENCE);
     let _ = (sim.load(A), sim.compare_exchange(A, 0, 0));
     let counters = sim.counters();
     assert_eq!((counters.loads, counters.stores), (2, 1));
     assert_eq!((counters.flushes, counters.flushes_clean), (2, 1));
     assert_eq!((counters.fences, counters.fences_empty), (3, 2));
+    let since = counters.since(before);
+    assert_eq!(since, Counters { loads: 2, fences: 1, fences_empty: 1, ..Counters::default() });
 }
 
 #[test]
@@ -293,9 +329,13 @@ fn replicas_hold_what_whole_copies_would() {
     for seed in 0..if cfg!(miri) { 4 } else { 400 } {
         println!("seed {seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
-        let sim = Sim::new(LINES * 64);
-        let mut replicas = Replicas::new(&SimConfig::default(), &sim.durable_words(), 3);
-        descend(&mut replicas, 0, &sim, &mut rng, &step, &words);
+        let mut replicas = Replicas::new(&SimConfig::default(), &[0; LINES as usize * 8], 3);
+        for _ in 0..3 {
+            let start = (0..LINES * 8).map(|_| if rng.bool() { 0 } else { rng.u64(..) }).collect();
+            let sim = Sim::with_words(&SimConfig::default(), start);
+            replicas.restart(&sim.durable_words());
+            descend(&mut replicas, 0, &sim, &mut rng, &step, &words);
+        }
     }
 }
 

@@ -1,14 +1,17 @@
 //! Values that nothing reaches any more and that are too large to be freed in one record.
 //!
 //! A shard's header holds the head of a list of bodies. The first two words of a body's first block are free for it while it
-//! is in the list: the next body's offset, and the body's kind. Each call of [`collect`] frees a bounded part of the
+//! is in the list: the next body's offset, and the body's kind in the low 16 bits. Each call of [`collect`] frees a bounded part of the
 //! first body. A crash loses nothing: the list is made of words like any other.
 
-use super::{Kind, Owned, TypeError};
+use super::{Kind, Owned, TypeError, bytes, list, map, sorted_map};
 use crate::{
     heap::{HeapError, SHARD_GARBAGE, Tx, View},
     mem::{Mem, WORD},
 };
+
+/// The bits of a body's second word that are its kind. In the others its type keeps how far it has been freed.
+pub(crate) const KIND_MASK: u64 = 0xffff;
 
 /// Puts a body on its shard's garbage list. Its first two words must be ones that change through
 /// [`Tx::write`] only, and have no meaning for [`free_some`] of its kind. Its blocks may be looked at by readers a while
@@ -50,8 +53,14 @@ pub fn collect<M: Mem>(tx: &mut Tx<'_, M>, blocks: u32) -> Result<bool, TypeErro
 }
 
 /// Frees a part of a body. Says whether all of it is free.
-fn free_some<M: Mem>(_tx: &mut Tx<'_, M>, kind: u64, body: u64, _blocks: u32) -> Result<bool, TypeError> {
-    match Kind::from_number(kind) {
+fn free_some<M: Mem>(tx: &mut Tx<'_, M>, kind: u64, body: u64, blocks: u32) -> Result<bool, TypeError> {
+    // Each block costs up to ten words of the record.
+    let blocks = blocks.clamp(1, (tx.words_max() as u32 / 16).max(1));
+    match Kind::from_number(kind & KIND_MASK) {
+        Some(Kind::Bytes) => bytes::free_some(tx, body, blocks),
+        Some(Kind::Map) => map::free_some(tx, body, blocks),
+        Some(Kind::List) => list::free_some(tx, body, blocks),
+        Some(Kind::SortedMap) => sorted_map::free_some(tx, body, blocks),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
     }
 }
@@ -75,12 +84,16 @@ pub fn visit<V: View>(view: &V, visit: &mut dyn FnMut(Owned)) -> Result<(), Type
 
 /// Visits the blocks of one body.
 fn visit_body<V: View>(
-    _view: &V,
+    view: &V,
     kind: u64,
     body: u64,
-    _visit: &mut dyn FnMut(Owned),
+    visit: &mut dyn FnMut(Owned),
 ) -> Result<(), TypeError> {
-    match Kind::from_number(kind) {
+    match Kind::from_number(kind & KIND_MASK) {
+        Some(Kind::Bytes) => bytes::visit_garbage(view, body, visit),
+        Some(Kind::Map) => map::visit_garbage(view, body, visit),
+        Some(Kind::List) => list::visit_body(view, body, visit),
+        Some(Kind::SortedMap) => sorted_map::visit_body(view, body, visit),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
     }
 }

@@ -9,12 +9,32 @@
 //! What costs more than one record can hold to take apart is not taken apart at once: it is put on the shard's garbage
 //! list in the record that makes it unreachable, and later blocks free a part of it each ([`garbage`]).
 
+mod blob;
+pub mod bytes;
 pub mod commands;
 pub mod completions;
 pub mod garbage;
+#[cfg(test)]
+mod kit;
+mod link;
+mod list;
+pub mod map;
+mod register;
+mod sorted_map;
+#[cfg(test)]
+mod testing;
+
+pub use blob::BLOB_BYTES_MAX;
+pub use bytes::Bytes;
+pub use list::List;
+pub use map::Map;
+pub use register::{Integer, Register, Scalar, ShortBytes};
+pub use sorted_map::{Range, SortedMap};
 
 use crate::{
+    checksum::{checksum, checksum_bytes},
     heap::{HeapError, Tx, View},
+    layout::BLOCK_CLASSES,
     mem::{Mem, WORD},
 };
 
@@ -131,11 +151,26 @@ pub(crate) fn is_fresh<V: View>(view: &V, root: u64, kind: Kind) -> Result<bool,
 /// # Errors
 /// As [`Persistent::visit`].
 pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) -> Result<(), TypeError> {
-    let _ = visit;
     match Kind::from_number(view.word(root) & 0xffff) {
+        Some(Kind::List) => List::visit(view, root, visit),
+        Some(Kind::SortedMap) => SortedMap::visit(view, root, visit),
         None if view.word(root) == 0 => Ok(()),
-        Some(_) | None => Err(HeapError::Corrupt { offset: root }.into()),
+        Some(Kind::Register) => Register::<u64>::visit(view, root, visit),
+        Some(Kind::Bytes) => Bytes::visit(view, root, visit),
+        Some(Kind::Map) => Map::visit(view, root, visit),
+        None => Err(HeapError::Corrupt { offset: root }.into()),
     }
+}
+
+/// CRC32C of contents that stand at an offset, seeded so that those of another region or place do not pass.
+pub(crate) fn content_crc<V: View>(view: &V, at: u64, bytes: &[u8]) -> u32 {
+    checksum_bytes(checksum(view.heap().seed(), &[at]), bytes)
+}
+
+/// Bytes of a page of buckets and of an extent: what is changed at once in something large. Pages of 4 KiB, less in regions whose
+/// chunks hold no such blocks.
+pub(crate) fn unit_bytes<V: View>(view: &V) -> u64 {
+    u64::from(view.heap().layout().geometry().chunk_bytes / 8).min(4096)
 }
 
 /// Writes a whole root of zeros.
@@ -146,4 +181,9 @@ pub(crate) fn clear_root<M: Mem>(tx: &mut Tx<'_, M>, root: u64) -> Result<(), Ty
         }
     }
     Ok(())
+}
+
+/// Bytes of the largest block of which several share a chunk.
+pub(crate) fn block_bytes_max<V: View>(view: &V) -> u64 {
+    BLOCK_CLASSES[view.heap().layout().classes - 1].into()
 }

@@ -50,7 +50,7 @@ pub(super) struct Opened<S: Scenario> {
 /// Opens images of one part of a run.
 pub(super) struct Images<'a, S: Scenario> {
     pub(super) scenario: &'a S,
-    pub(super) replicas: Replicas,
+    pub(super) replicas: &'a mut Replicas,
     pub(super) rng: &'a mut Rng,
     pub(super) report: &'a mut Report,
 }

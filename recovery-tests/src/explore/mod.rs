@@ -8,11 +8,13 @@ mod moments;
 mod report;
 mod run;
 mod scenario;
+#[cfg(test)]
+mod tests;
 
 pub use report::{Budget, Report, Violation};
 pub use scenario::{Answer, Op, Refused, Scenario, State};
 
-use abide_pmem::sim::{Seen, SimConfig};
+use abide_pmem::sim::{Replicas, SimConfig};
 use run::Run;
 use std::time::Instant;
 
@@ -39,30 +41,26 @@ impl<S: Scenario> Explorable for S {
 pub fn explore<S: Scenario>(scenario: &S, config: &SimConfig, budget: &Budget) -> Report {
     let since = Instant::now();
     let mut report = Report::new(Scenario::name(scenario));
-    let formatted = run::format(scenario, config, &mut report.seen);
+    let words = match run::format(scenario, config, &mut report.seen) {
+        Ok(words) => words,
+        Err(why) => {
+            report.runs = 1;
+            report.violations.push(Violation::of(Scenario::name(scenario), config, budget.first_seed, why));
+            return report;
+        }
+    };
+    let mut replicas = Replicas::new(config, &words, run::DEPTH);
     for seed in (budget.first_seed..).step_by(budget.seed_step.max(1) as usize) {
         let used = report.runs >= budget.runs_max || report.images + report.nested >= budget.images;
         if used || report.violations.len() >= budget.violations_max {
             break;
         }
         report.runs += 1;
-        match &formatted {
-            Ok(words) => {
-                if let Err(violation) = Run::new(scenario, config, seed, &mut report).go(words) {
-                    report.violations.push(*violation);
-                }
-            }
-            Err(why) => {
-                report.violations.push(Violation::of(Scenario::name(scenario), config, seed, why.clone()));
-                break;
-            }
+        let run = Run::new(scenario, config, seed, &mut report, &mut replicas);
+        if let Err(violation) = run.go(&words) {
+            report.violations.push(*violation);
         }
     }
     report.seconds = since.elapsed().as_secs_f64();
     report
-}
-
-/// Joins what two memories have seen.
-fn join(seen: &mut Seen, other: Seen) {
-    seen.join(&other);
 }

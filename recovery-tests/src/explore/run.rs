@@ -21,9 +21,9 @@ use std::{
 };
 
 /// Levels of images: of a run, of crashes of its recovery, of crashes of those images' recovery.
-const DEPTH: usize = 3;
-/// Steps after which a part of a run counts as endless.
-const STEPS_MAX: u64 = 200_000;
+pub(super) const DEPTH: usize = 3;
+/// Steps after which a part of a run counts as endless: fences where there is one thread, otherwise all steps.
+const STEPS_MAX: [u64; 2] = [10_000, 200_000];
 /// One run in so many has its formatting cut.
 const FORMATS_ONE_IN: u64 = 16;
 
@@ -39,7 +39,7 @@ pub(super) fn format<S: Scenario>(
         .map_err(|panic| panic.message)
         .and_then(|formatted| formatted)
         .map_err(|why| format!("format: {why}"))?;
-    super::join(seen, sim.seen());
+    seen.join(&sim.seen());
     let point = sim.crash_point();
     let mut replicas = Replicas::new(config, &sim.durable_words(), 1);
     Ok(replicas.enter(0, &point, &point.everything_survives()).durable_words())
@@ -56,15 +56,23 @@ pub(super) struct Run<'a, S: Scenario> {
     seed: u64,
     rng: Rng,
     report: &'a mut Report,
+    replicas: &'a mut Replicas,
     crashes: u32,
     /// By client: the number of its last call.
     sequences: HashMap<u32, u64>,
 }
 
 impl<'a, S: Scenario> Run<'a, S> {
-    pub(super) fn new(scenario: &'a S, config: &'a SimConfig, seed: u64, report: &'a mut Report) -> Self {
+    /// `replicas` are of [`DEPTH`] levels.
+    pub(super) fn new(
+        scenario: &'a S,
+        config: &'a SimConfig,
+        seed: u64,
+        report: &'a mut Report,
+        replicas: &'a mut Replicas,
+    ) -> Self {
         let rng = Rng::with_seed(seed);
-        Run { scenario, config, seed, rng, report, crashes: 0, sequences: HashMap::new() }
+        Run { scenario, config, seed, rng, report, replicas, crashes: 0, sequences: HashMap::new() }
     }
 
     /// Makes the run, over a region that was formatted to `words`.
@@ -114,10 +122,14 @@ impl<'a, S: Scenario> Run<'a, S> {
             return Err(Wrong::from(format!("format: {ended:?}")));
         }
         let moments = notes.take_moments();
-        let replicas = Replicas::new(self.config, &zeros(self.scenario), DEPTH);
+        self.replicas.restart(&zeros(self.scenario));
         let empty = self.scenario.empty();
-        let mut images =
-            Images { scenario: self.scenario, replicas, rng: &mut self.rng, report: self.report };
+        let mut images = Images {
+            scenario: self.scenario,
+            replicas: self.replicas,
+            rng: &mut self.rng,
+            report: self.report,
+        };
         for (at, moment) in moments.iter().enumerate() {
             images.replicas.advance(0, &moment.point);
             images.report.moments += 1;
@@ -136,20 +148,18 @@ impl<'a, S: Scenario> Run<'a, S> {
             threads,
             seed: self.rng.u64(..),
             strategy: Strategy::any(&mut self.rng),
-            steps_max: STEPS_MAX,
+            steps_max: STEPS_MAX[usize::from(threads > 1)],
             watch: Watch::Fences,
         }
     }
 
     /// Which moments to look at. Long parts and short ones, cut early and late or not at all.
     fn choice(&mut self, threads: usize) -> Choice {
-        if threads == 1 {
-            let within = 1 << self.rng.u32(1..7);
-            return Choice { fences_one_in: 1, others_one_in: 1, cut_at: self.rng.u64(..within) };
-        }
-        let others_one_in = 4 << self.rng.u32(..4);
-        let within = 1 << self.rng.u32(5..12);
-        Choice { fences_one_in: others_one_in / 4, others_one_in, cut_at: self.rng.u64(..within) }
+        let (doublings, others_one_in) =
+            if threads == 1 { (1..7, 1) } else { (5..12, 4 << self.rng.u32(..4)) };
+        let within = 1 << self.rng.u32(doublings);
+        let cut_at = if self.rng.u32(..4) == 0 { u64::MAX } else { self.rng.u64(..within) };
+        Choice { fences_one_in: (others_one_in / 4).max(1), others_one_in, cut_at }
     }
 
     /// Works until the power is cut, looks at the images, and recovers from one of them.
@@ -162,7 +172,6 @@ impl<'a, S: Scenario> Run<'a, S> {
         let plan = self.plan(threads);
 
         // The moments begin with what is durable now. What recovery left pending is pending in them too.
-        let _ = sim.crash_point();
         let words = sim.durable_words();
         let failed = Mutex::new(None);
         let observer = Arc::clone(&notes) as Arc<dyn Observer>;
@@ -217,9 +226,13 @@ impl<'a, S: Scenario> Run<'a, S> {
     ) -> Result<Opened<S>, Wrong> {
         let moments = notes.take_moments();
         let limits = self.scenario.limits(threads);
-        let replicas = Replicas::new(self.config, words, DEPTH);
-        let mut images =
-            Images { scenario: self.scenario, replicas, rng: &mut self.rng, report: self.report };
+        self.replicas.restart(words);
+        let mut images = Images {
+            scenario: self.scenario,
+            replicas: self.replicas,
+            rng: &mut self.rng,
+            report: self.report,
+        };
         let mut last = None;
         for (at, Moment { point, time }) in moments.iter().enumerate() {
             images.report.moments += 1;

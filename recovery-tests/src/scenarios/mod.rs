@@ -3,21 +3,38 @@
 //! [`toys`] are small ones that live here only to show that the harness finds what it should. [`all`] are those
 //! that the project stands on.
 
+mod bytes;
+mod heap;
 mod index;
+mod map;
+mod ordered;
+mod register;
 mod toy_redo;
 mod toy_stack;
+mod values;
 
+pub use heap::HeapBlocks;
 pub use index::NameIndex;
+pub use ordered::Ordered;
 pub use toy_redo::ToyRedo;
 pub use toy_stack::ToyStack;
 
 use crate::explore::Explorable;
 use abide_pmem::{Site, sim::Mutant};
+use values::Values;
 
 /// All structures of the project.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Explorable>> {
-    vec![Box::new(NameIndex::tight()), Box::new(NameIndex::growing())]
+    vec![
+        Box::new(HeapBlocks),
+        Box::new(NameIndex::tight()),
+        Box::new(NameIndex::growing()),
+        Box::new(Values::<register::Pair>::default()),
+        Box::new(Values::<bytes::ByteArray>::default()),
+        Box::new(Values::<map::HashMap>::default()),
+        Box::new(Ordered),
+    ]
 }
 
 /// Structures that test the harness.

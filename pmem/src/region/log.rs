@@ -1,0 +1,270 @@
+//! The log of a region in [`Domain::File`], and when the region's file needs it.
+//!
+//! ```text
+//! state slot in the file        the log beside it
+//! clean                         is empty. If it is missing, a new one is made
+//! open, boot none, log id       holds what was acknowledged last; without it the region does not open
+//! open, any other               is empty, or there was never one: the region was used in another domain
+//! ```
+//!
+//! So "clean" is written into the file itself, behind the log's back, and only once everything is in the file; and "open"
+//! is written there before the log gets its first line. What the heap says of its state goes through the log like
+//! all else, and is never "clean".
+//!
+//! A new log has a new random id, which the state slot names before the log is made: should the machine stop in
+//! between, the log is missing, and not needed yet.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, getpid};
+
+use super::create::Place;
+use super::error::{CreateError, OpenError};
+use super::header::Header;
+use super::options::RegionOptions;
+use super::{NO_BOOT, boot, random_word};
+use crate::layout::{Shutdown, State, TABLES};
+use crate::line_log::{Checkpointer, FileStorage, LineLog, LogError, LogKey, Replay, Storage, format};
+use crate::mapping::io::Io;
+use crate::mapping::{Domain, LineSink, Mapping};
+use crate::mem::MediaError;
+
+/// Where a region's log stands.
+pub(super) fn path_of(region: &Path) -> PathBuf {
+    FileStorage::log_path(region)
+}
+
+/// The log of a region's file.
+pub(super) type Log = LineLog<LogFile, LogFile>;
+
+/// A file as the log uses it, by system calls that a test can make fail.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    io: Io,
+    file: Arc<OwnedFd>,
+}
+
+impl Storage for LogFile {
+    fn pread(&self, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
+        Ok(self.io.read(self.file.as_fd(), offset, out)?)
+    }
+
+    fn pwrite(&self, offset: u64, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(self.io.write(self.file.as_fd(), offset, bytes)?)
+    }
+
+    fn fdatasync(&self) -> std::io::Result<()> {
+        Ok(self.io.sync_data(self.file.as_fd())?)
+    }
+
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.io.stat(self.file.as_fd())?.len)
+    }
+}
+
+#[derive(Debug)]
+struct Sink(Arc<Log>);
+
+impl LineSink for Sink {
+    fn append(&self, offset: u64, lines: u64, collect: &mut dyn FnMut(u64) -> [u64; 8]) {
+        self.0.append(offset, lines, collect);
+    }
+
+    fn commit(&self) {
+        // Whether it worked, `health` tells.
+        let _ = self.0.commit_all();
+    }
+
+    fn health(&self) -> Result<(), MediaError> {
+        self.0.health()
+    }
+}
+
+/// The log of an open region. Invariant: the file's state slot says "open", with the log's id and no boot.
+#[derive(Debug)]
+pub(super) struct RegionLog {
+    log: Arc<Log>,
+    checkpointer: Option<Checkpointer<LogFile, LogFile>>,
+    /// A forked child has no thread to wait for.
+    process: Pid,
+}
+
+/// Whether lines that were acknowledged may be in the log alone.
+pub(super) fn is_needed(state: &State) -> bool {
+    state.shutdown == Shutdown::Open && state.boot_id == NO_BOOT && state.log_id != 0
+}
+
+impl RegionLog {
+    /// Opens the region's log, or makes one, and brings all that it holds into the file. `header` is read anew then.
+    pub(super) fn open(
+        path: &Path,
+        file: &Arc<OwnedFd>,
+        header: &mut Header,
+        options: &RegionOptions,
+    ) -> Result<Self, OpenError> {
+        if header.state.shutdown == Shutdown::Open {
+            // What the process before has stored, and that it was open, may still be in the page cache alone. Of a region
+            // that was used with its log little can be.
+            options.io.sync(file.as_fd()).map_err(OpenError::io("sync the region's file"))?;
+        }
+        if !is_needed(&header.state) {
+            find_or_make(path, file, header, options)?;
+            // Before the log's first line: from here on it is needed.
+            store_state(file, header, options, |state| {
+                state.shutdown = Shutdown::Open;
+                state.boot_id = NO_BOOT;
+            })?;
+        }
+        let log = Arc::new(replay(path, file, header, options)?);
+        let checkpointer = Checkpointer::start(Arc::clone(&log))
+            .map_err(|source| OpenError::Io { doing: "start the thread that makes checkpoints", source })?;
+        Ok(Self { log, checkpointer: Some(checkpointer), process: getpid() })
+    }
+
+    /// Where the mapping's lines go.
+    pub(super) fn sink(&self) -> Box<dyn LineSink> {
+        Box::new(Sink(Arc::clone(&self.log)))
+    }
+
+    /// Brings all that was committed into the file, and says in the file that it was closed in order. All that the heap
+    /// has stored must be committed.
+    pub(super) fn close(mut self, file: &Arc<OwnedFd>, options: &RegionOptions) -> Result<(), OpenError> {
+        drop(self.checkpointer.take());
+        self.log.checkpoint()?;
+        let mut header = Header::read(&options.io, file.as_fd())?;
+        store_state(file, &mut header, options, |state| state.shutdown = Shutdown::Clean)
+    }
+}
+
+impl Drop for RegionLog {
+    fn drop(&mut self) {
+        if getpid() != self.process {
+            std::mem::forget(self.checkpointer.take());
+        }
+    }
+}
+
+/// Brings what the log holds into the file, as it must be before the file is used in another domain or by its log. Gives the
+/// log, empty.
+pub(super) fn replay(
+    path: &Path,
+    file: &Arc<OwnedFd>,
+    header: &mut Header,
+    options: &RegionOptions,
+) -> Result<Log, OpenError> {
+    let log = open_log(path, OFlags::RDWR, options)?;
+    let (log, recovered) = LineLog::open(log, reopen(file, options)?, key(header))?;
+    if recovered.lines > 0 {
+        tracing::info!(lines = recovered.lines, "brought the log into the region's file");
+    }
+    *header = Header::read(&options.io, file.as_fd())?;
+    Ok(log)
+}
+
+/// Puts what the log holds into a copy of the file in memory; neither file is written.
+pub(super) fn replay_into_copy(
+    path: &Path,
+    file: &OwnedFd,
+    header: &Header,
+    copy: &Mapping,
+    options: &RegionOptions,
+) -> Result<(), OpenError> {
+    use crate::mem::Mem;
+    let log = open_log(path, OFlags::RDONLY, options)?;
+    let bytes = options.io.stat(file.as_fd()).map_err(OpenError::io("stat the region's file"))?.len;
+    let lines = Replay::read(&log, bytes.min(copy.len()), &key(header))?.newest_lines();
+    for (offset, line) in lines {
+        copy.write(offset, &line);
+    }
+    Ok(())
+}
+
+fn key(header: &Header) -> LogKey {
+    let mut log = [0; 16];
+    log[..8].copy_from_slice(&header.state.log_id.to_le_bytes());
+    LogKey { region: header.superblock.identity.uuid, log }
+}
+
+fn open_log(path: &Path, flags: OFlags, options: &RegionOptions) -> Result<LogFile, LogError> {
+    let io = options.io.clone();
+    match io.open(&path_of(path), flags | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(file) => Ok(LogFile { io, file: Arc::new(file) }),
+        Err(Errno::NOENT) => Err(LogError::Missing),
+        Err(errno) => Err(std::io::Error::from(errno).into()),
+    }
+}
+
+/// The same file by another description: the kernel tells each of them once of an error of write-back, and the log must not
+/// miss one because somebody else has heard of it.
+fn reopen(file: &OwnedFd, options: &RegionOptions) -> Result<LogFile, OpenError> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let file = options
+        .io
+        .open(Path::new(&path), OFlags::RDWR, Mode::empty())
+        .map_err(OpenError::io("open the region's file again"))?;
+    Ok(LogFile { io: options.io.clone(), file: Arc::new(file) })
+}
+
+/// For a file that needs no log: makes sure that there is one that it names.
+fn find_or_make(
+    path: &Path,
+    file: &Arc<OwnedFd>,
+    header: &mut Header,
+    options: &RegionOptions,
+) -> Result<(), OpenError> {
+    if header.state.log_id != 0 {
+        match open_log(path, OFlags::RDWR, options) {
+            // Whether it is the right one, opening it will tell.
+            Ok(_) => return Ok(()),
+            Err(LogError::Missing) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let log_id = loop {
+        let random = random_word().map_err(|source| OpenError::Io { doing: "get random bytes", source })?;
+        if random != 0 {
+            break random;
+        }
+    };
+    let log_path = path_of(path);
+    let refuse = |error| OpenError::MakeLog(Box::new(error));
+    let place = Place::find(&options.io, &log_path).map_err(refuse)?;
+    place.expect_free().map_err(refuse)?;
+    let boot_id = boot::boot_id(&options.boot_id)
+        .map_err(|source| OpenError::Io { doing: "read the kernel's boot id", source })?;
+    store_state(file, header, options, |state| {
+        state.log_id = log_id;
+        // Without a boot it would need the log that is not there yet, if it is open.
+        state.boot_id = boot_id;
+    })?;
+    let key = key(header);
+    let fill = |file: &Arc<OwnedFd>| {
+        let log = LogFile { io: options.io.clone(), file: Arc::clone(file) };
+        format(&log, &key, &options.log).map_err(|error| match error {
+            LogError::Io(source) => CreateError::of_log(source),
+            error => CreateError::Open(Box::new(error.into())),
+        })
+    };
+    place.make(fill).map_err(refuse)?;
+    Ok(())
+}
+
+/// Writes the next state into the file itself, durably.
+fn store_state(
+    file: &Arc<OwnedFd>,
+    header: &mut Header,
+    options: &RegionOptions,
+    change: impl FnOnce(&mut State),
+) -> Result<(), OpenError> {
+    let mut map_options = options.map_options();
+    map_options.reserve = TABLES;
+    map_options.force_flush = false;
+    let front = Mapping::shared(Arc::clone(file), TABLES, Domain::ProcessCrash, &map_options)?;
+    change(&mut header.state);
+    header.state.store_next(&front, header.superblock.checksum_seed());
+    Ok(front.sync()?)
+}

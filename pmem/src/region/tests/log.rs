@@ -1,0 +1,234 @@
+use super::*;
+use crate::line_log::LogError;
+use crate::region::log::path_of;
+
+#[test]
+fn what_is_stored_reaches_the_file_through_the_log_alone() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    let region = Region::create(&path, BYTES, &power_fail).unwrap();
+    assert_eq!(region.domain(), Domain::File);
+    let before = std::fs::read(&path).unwrap();
+    let block = put_first(&region, 1);
+    assert!(std::fs::read(&path).unwrap() == before, "the file was changed before a checkpoint");
+    region.close().unwrap();
+    assert!(std::fs::read(&path).unwrap() != before);
+    expect(&path, &power_fail, block, 1);
+}
+
+#[test]
+fn far_more_than_the_log_holds_can_be_stored() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    let region = Region::create(&path, BYTES, &power_fail).unwrap();
+    let block = put_first(&region, 0);
+    for value in 1..3000 {
+        put(&region, block, value).unwrap();
+    }
+    drop(region);
+    expect(&path, &power_fail, block, 2999);
+}
+
+#[test]
+fn a_region_that_was_open_does_not_open_without_its_log() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    let region = Region::create(&path, BYTES, &power_fail).unwrap();
+    let block = put_first(&region, 1);
+    drop(region);
+    let aside = folder.path().join("aside");
+    std::fs::rename(path_of(&path), &aside).unwrap();
+    for options in [power_fail.clone(), process_crash()] {
+        assert!(matches!(Region::open(&path, &options), Err(OpenError::Log(LogError::Missing))));
+        assert!(matches!(Region::open_read_only(&path, &options), Err(OpenError::Log(LogError::Missing))));
+    }
+    // Nor with that of another region.
+    let other = folder.path().join("other");
+    drop(Region::create(&other, BYTES, &power_fail).unwrap());
+    std::fs::copy(path_of(&other), path_of(&path)).unwrap();
+    assert!(matches!(Region::open(&path, &power_fail), Err(OpenError::Log(LogError::Foreign))));
+    std::fs::rename(&aside, path_of(&path)).unwrap();
+    expect(&path, &power_fail, block, 1);
+}
+
+#[test]
+fn a_region_that_was_closed_gets_a_new_log() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    let region = Region::create(&path, BYTES, &power_fail).unwrap();
+    let block = put_first(&region, 1);
+    region.close().unwrap();
+    std::fs::remove_file(path_of(&path)).unwrap();
+    expect(&path, &power_fail, block, 1);
+    assert!(path_of(&path).exists());
+}
+
+#[test]
+fn a_log_that_is_in_the_way_is_not_replaced() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    std::fs::write(path_of(&path), "mine").unwrap();
+    let refused = Region::create(&path, BYTES, &power_fail);
+    assert!(matches!(refused, Err(CreateError::Exists { .. })), "{refused:?}");
+    let region = Region::create(&path, BYTES, &process_crash()).unwrap();
+    region.close().unwrap();
+    for _ in 0..2 {
+        let refused = Region::open(&path, &power_fail);
+        assert!(matches!(refused, Err(OpenError::MakeLog(_))), "{refused:?}");
+    }
+    assert_eq!(std::fs::read(path_of(&path)).unwrap(), b"mine");
+    Region::open(&path, &process_crash()).unwrap().close().unwrap();
+}
+
+#[test]
+fn a_region_goes_from_one_domain_to_another_closed_or_killed() {
+    let (folder, power_fail) = quick_log();
+    for seed in 0..20 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let path = folder.path().join(format!("region{seed}"));
+        let pick =
+            |random: &mut fastrand::Rng| if random.bool() { power_fail.clone() } else { process_crash() };
+        let region = Region::create(&path, BYTES, &pick(&mut random)).unwrap();
+        let block = put_first(&region, 0);
+        drop(region);
+        for step in 1..12 {
+            let options = pick(&mut random);
+            let region =
+                Region::open(&path, &options).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+            assert_eq!(get(region.heap(), block), step - 1, "seed {seed}");
+            put(&region, block, step).unwrap();
+            if random.bool() {
+                region.close().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_poisons() {
+    let (folder, power_fail) = quick_log();
+    for (call, failure) in [(Call::SyncData, Errno::IO), (Call::Write, Errno::NOSPC)] {
+        let path = folder.path().join(format!("{call:?}"));
+        let (options, faults) = faulty(&power_fail);
+        let region = Region::create(&path, BYTES, &options).unwrap();
+        let block = put_first(&region, 1);
+        faults.fail(call, 0, 1, errno(failure));
+        let poisoned = Err(HeapError::Media(MediaError::IoPoisoned));
+        assert_eq!(put(&region, block, 2), poisoned);
+        assert_eq!(put(&region, block, 3), poisoned);
+        assert!(region.close().is_err());
+        let region = Region::open(&path, &power_fail).unwrap();
+        let value = get(region.heap(), block);
+        assert!(value == 1 || value == 2, "{value}");
+        region.close().unwrap();
+    }
+}
+
+#[test]
+fn whichever_call_of_opening_or_closing_fails_nothing_is_lost() {
+    // Where unlocking is what fails.
+    let _none = test_child::start_none();
+    let (folder, power_fail) = quick_log();
+    for killed in [false, true] {
+        let path = folder.path().join(format!("killed {killed}"));
+        let region = Region::create(&path, BYTES, &power_fail).unwrap();
+        let block = put_first(&region, 0);
+        region.close().unwrap();
+        for nth in 0..500 {
+            let region = Region::open(&path, &power_fail).unwrap();
+            put(&region, block, nth).unwrap();
+            if killed {
+                drop(region);
+            } else {
+                region.close().unwrap();
+            }
+            let (options, faults) = faulty(&power_fail);
+            faults.fail_any(nth, errno(Errno::IO));
+            let result =
+                Region::open(&path, &options).map_err(drop).and_then(|region| region.close().map_err(drop));
+            let calls = faults.made();
+            let done = nth as usize >= calls.len();
+            assert!(
+                done || result.is_err() || calls[nth as usize] == Call::Lock,
+                "{:?} was ignored",
+                calls[nth as usize]
+            );
+            expect(&path, &power_fail, block, nth);
+            if done {
+                assert!(nth > 20, "{nth} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_kill_the_file_itself_is_synced_before_its_log_is_used() {
+    for persistence in [Persistence::PowerFail, Persistence::ProcessCrash] {
+        let (folder, power_fail) = quick_log();
+        let path = folder.path().join("region");
+        drop(Region::create(&path, BYTES, &RegionOptions { persistence, ..power_fail.clone() }).unwrap());
+        let (options, faults) = faulty(&power_fail);
+        Region::open(&path, &options).unwrap();
+        let made = faults.made();
+        let first = |call| made.iter().position(|made| *made == call).unwrap();
+        assert!(first(Call::Sync) < first(Call::Write), "{made:?}");
+        // Before any page of it is mapped, so that what is synced is what the process before has left.
+        assert!(
+            made.iter().take(first(Call::Sync)).filter(|call| **call == Call::Map).count() <= 1,
+            "{made:?}"
+        );
+    }
+}
+
+const KILLED: &str = "region::tests::log::killed_while_its_log_is_made_a_region_opens_in_any_domain";
+
+/// Makes it a region that was left open in a domain that survives power losses, without a log.
+fn forget_boot(path: &Path) {
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut header = Header::read(&Io::new(), file.as_fd()).unwrap();
+    let mapping =
+        Mapping::shared(Arc::new(file.into()), BYTES, Domain::ProcessCrash, &process_crash().map_options())
+            .unwrap();
+    header.state.boot_id = NO_BOOT;
+    header.state.store_next(&mapping, header.superblock.checksum_seed());
+}
+
+#[test]
+fn killed_while_its_log_is_made_a_region_opens_in_any_domain() {
+    if let Some(job) = test_child::argument() {
+        let job = job.to_str().unwrap().to_owned();
+        let (path, nth) = job.split_once('|').unwrap();
+        let (options, faults) = faulty(&quick_log().1);
+        faults.fail_any(nth.parse().unwrap(), Fault::Kill);
+        Region::open(path, &options).unwrap().close().unwrap();
+        return;
+    }
+    let (folder, power_fail) = quick_log();
+    for left in ["closed", "open", "open on persistent memory"] {
+        for nth in 0..300 {
+            let path = folder.path().join("region");
+            let region = Region::create(&path, BYTES, &process_crash()).unwrap();
+            let block = put_first(&region, nth);
+            match left {
+                "closed" => region.close().unwrap(),
+                "open" => drop(region),
+                _ => {
+                    drop(region);
+                    forget_boot(&path);
+                }
+            }
+            let job = format!("{}|{nth}", path.display());
+            let status = test_child::start(KILLED, job).wait_with_output().unwrap().status;
+            let options = if nth % 2 == 0 { &power_fail } else { &process_crash() };
+            expect(&path, options, block, nth);
+            for name in names(folder.path()) {
+                std::fs::remove_file(folder.path().join(name)).unwrap();
+            }
+            if status.success() {
+                assert!(nth > 20, "{nth} calls");
+                break;
+            }
+        }
+    }
+}
