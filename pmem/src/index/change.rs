@@ -117,10 +117,10 @@ impl<M: Mem> Index<'_, M> {
             }
             return Ok(false);
         }
+        self.settle((Site::LinkFlush, Site::LinkFence), position.from, link)?;
         if late {
             lane.set_bit(&block)?;
         }
-        self.settle((Site::LinkFlush, Site::LinkFence), position.from, link)?;
         lane.count(1);
         Ok(true)
     }
@@ -198,13 +198,13 @@ impl<M: Mem> Index<'_, M> {
                 break (marked, true);
             }
         };
-        let unlinked = self.unlink(position.from, position.link, onward)?.is_some();
-        if !unlinked {
+        let helpers_retire = self.mem().broken(Rule::I1WinnerRetires);
+        if helpers_retire || self.unlink(position.from, position.link, onward)?.is_none() {
             // Whoever passes takes it out, this search at the latest.
             self.find(start, &Target::Name(*key))?;
         }
         // Rule I1.
-        if if self.mem().broken(Rule::I1WinnerRetires) { unlinked } else { won } {
+        if won && !helpers_retire {
             let block = self.tables().block_at(node.offset)?;
             self.ensure_listed(&block)?;
             lane.clear_bit(&block)?;
@@ -216,7 +216,7 @@ impl<M: Mem> Index<'_, M> {
         Ok(())
     }
 
-    /// Frees the block of a node that this thread, which is not the one that removed it, took out. Against rule I1.
+    /// Frees the block of a node because this thread took it out, whoever removed it. Against rule I1.
     pub(super) fn release_as_helper(&self, node: &Node) -> Result<(), HeapError> {
         let block = self.tables().block_at(node.offset)?;
         self.ensure_listed(&block)?;

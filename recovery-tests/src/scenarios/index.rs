@@ -20,6 +20,9 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Attempts to create a name while others hold the last blocks.
 const ATTEMPTS: u32 = 2_000;
 const TYPE: u16 = 9;
+/// Chunks that an empty region has for data.
+const FREE_CHUNKS: u64 = 8;
+const GARBAGE: u64 = 0x0123_4567_89ab_cdef;
 
 /// The scenario.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +51,7 @@ impl NameIndex {
     #[must_use]
     pub fn growing() -> Self {
         let geometry = Geometry { shards: 2, zone_chunks: 16, ..Geometry::tiny() };
-        let region_bytes = geometry.layout().expect("good sizes").bytes_min() + 4 * 1024;
+        let region_bytes = geometry.layout().expect("good sizes").bytes_min() + (FREE_CHUNKS - 4) * 1024;
         Self { name: "index-growth", geometry, region_bytes, fillers: 0, keys: 5 }
     }
 }
@@ -132,7 +135,7 @@ fn hash(_: &[u8; 16], _: u16, name: &[u8]) -> u64 {
         name.iter().filter(|byte| byte.is_ascii_digit()).fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
     match name.first() {
         Some(b'f') => number,
-        _ => 9 + (number / 2) * 4 | (number / 2) << 60,
+        _ => (9 + number / 2 * 4) | (number / 2) << 60,
     }
 }
 
@@ -208,6 +211,13 @@ impl Scenario for NameIndex {
         let identity = Identity { uuid: [5; 16], hash_key: [6; 16], created_s: 0 };
         Heap::format(sim, identity, self.geometry).map_err(|error| error.to_string())?;
         if self.fillers == 0 {
+            // What stands in free chunks is arbitrary.
+            let chunks = sim.len() - FREE_CHUNKS * 1024;
+            for at in (chunks..sim.len()).step_by(8) {
+                sim.store(at, GARBAGE);
+            }
+            sim.flush(abide_pmem::Site::FormatFlush, chunks, sim.len() - chunks);
+            sim.fence(abide_pmem::Site::FormatFence);
             return Heap::<Arc<Sim>>::finish_format(sim).map_err(|error| error.to_string());
         }
         // The fillers belong to what is formatted: nobody may open it before they are there.

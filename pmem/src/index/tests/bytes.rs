@@ -81,7 +81,15 @@ fn any_flipped_bit_gives_what_is_right_or_a_typed_error() {
     let durable = heap.mem().durable_words();
     for at in index_bytes(&heap) {
         let old = heap.mem().load(at);
-        for bit in (0..64).step_by(if cfg!(miri) { 61 } else { 1 }) {
+        // Most words are zeros, and alike.
+        let step = if cfg!(miri) {
+            61
+        } else if old == 0 {
+            13
+        } else {
+            1
+        };
+        for bit in (0..64).step_by(step) {
             survives(&durable, at, old ^ 1 << bit)
                 .unwrap_or_else(|wrong| panic!("bit {bit} of the word at {at:#x}, {old:#x}: {wrong}"));
         }

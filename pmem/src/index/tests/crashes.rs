@@ -50,14 +50,13 @@ fn chain(seed: u64, mutants: &[Mutant]) -> Result<(), String> {
     for run in 0..rng.u32(2..7) {
         let sim = Arc::new(Sim::with_words(&config, words.clone()));
         sim.watch(Watch::Fences, Arc::new(Cut { left: Mutex::new(rng.u32(..30)) }));
-        // Two lanes in turn, as two threads would have them.
         let body = AssertUnwindSafe(|| -> Result<(), String> {
             let heap = open(&sim)?;
             verify(&heap, &mut names, &mut unsure)?;
             for _ in 0..rng.u32(2..12) {
                 let name = format!("{}", rng.u32(..5));
                 unsure.insert(name.clone());
-                crate::sim::as_thread(rng.usize(..2), || step(&heap, &mut rng, &mut names, &name))?;
+                step(&heap, &mut rng, &mut names, &name)?;
                 unsure.remove(&name);
             }
             heap.index().check().map_err(|error| format!("in the end of a run: {error}"))?;

@@ -17,7 +17,10 @@ const TYPE: u16 = 3;
 
 /// A heap of this geometry and size.
 fn heap_of(geometry: Geometry, bytes: u64) -> Heap<Sim> {
-    let sim = Sim::new(bytes);
+    heap_over(Sim::new(bytes), geometry)
+}
+
+fn heap_over(sim: Sim, geometry: Geometry) -> Heap<Sim> {
     Heap::format(&sim, Identity { uuid: [3; 16], hash_key: [4; 16], created_s: 0 }, geometry).unwrap();
     Heap::<Sim>::finish_format(&sim).unwrap();
     Heap::open(sim, [0; 16]).unwrap()
