@@ -138,11 +138,6 @@ impl ChunkPool {
     pub(super) fn give_back(&mut self, layout: &Layout, first: u32, len: u32) {
         self.insert(first, len, layout.geometry().zone_chunks);
     }
-
-    /// Free chunks that are known of, the reserve included.
-    pub(super) fn free_chunks(&self) -> u32 {
-        self.free_chunks
-    }
 }
 
 #[cfg(test)]

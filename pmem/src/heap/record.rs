@@ -1,18 +1,19 @@
 //! Redo records: what a failure-atomic block changes, as it stands in its shard's ring.
 //!
 //! ```text
-//! word 0   crc32c of all that follows (low half) | words of the record (high half)
+//! word 0   checksum of all that follows (low half) | words of the record (high half)
 //!      1   run id
 //!      2   batch
 //!      3   index in the batch (16 bits) | entries (16) | contents (16) | records of the batch before (16)
-//!      4   crc32c of the contents (low half)
+//!      4   checksum of the contents (low half)
 //!      5.. one word for each content: offset | words << 48
 //!      ..  entries, each a word offset | words << 48, and then so many words
 //! ```
-//! A record begins on a line. The checksum is seeded with the region's and with the record's own offset.
+//! A record begins on a line. Both checksums are sealed ones, since what they cover has checksums of its own (see
+//! [`sealed`]). The record's is seeded with the region's and with the record's own offset.
 
 use crate::{
-    checksum::checksum,
+    checksum::{checksum, sealed},
     mem::{Mem, Rule, WORD},
 };
 
@@ -86,7 +87,7 @@ pub(super) fn encode(
         | u64::from(place.records_before) << 48;
     out.extend_from_slice(contents);
     entries(out);
-    let crc = checksum(record_seed(seed, at, out.len()), &out[1..]);
+    let crc = sealed(record_seed(seed, at, out.len()), out[1..].iter().copied());
     out[0] = u64::from(crc) | (out.len() as u64) << 32;
 }
 
@@ -109,7 +110,7 @@ impl Record {
         }
         let words: Vec<u64> =
             std::iter::once(head).chain((1..len).map(|i| mem.load(at + i as u64 * WORD))).collect();
-        if head as u32 != checksum(record_seed(seed, at, len), &words[1..]) && !trust {
+        if head as u32 != sealed(record_seed(seed, at, len), words[1..].iter().copied()) && !trust {
             return None;
         }
         let place = Place {
@@ -167,9 +168,7 @@ impl Record {
     pub(super) fn contents_are_whole(&self, mem: &impl Mem, seed: u32) -> bool {
         let mut crc = seed;
         for (offset, words) in self.contents() {
-            for i in 0..words as u64 {
-                crc = checksum(crc, &[mem.load(offset + i * WORD)]);
-            }
+            crc = sealed(crc, (0..words as u64).map(|i| mem.load(offset + i * WORD)));
         }
         crc == self.content_crc
     }

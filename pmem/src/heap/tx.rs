@@ -9,7 +9,7 @@ use super::{
     writer::WriterState,
 };
 use crate::{
-    checksum::checksum_bytes,
+    checksum::sealed_bytes,
     mem::{Mem, Rule, Site, WORD},
     types::{commands::Trims, completions::CompletionHints},
 };
@@ -208,9 +208,7 @@ impl<'t, M: Mem> Tx<'t, M> {
         let words = bytes.len().div_ceil(8);
         mem.flush(Site::ContentFlush, offset, words as u64 * WORD);
         self.state.block.contents.push(record::run_word(offset, words as u64));
-        self.content_crc = checksum_bytes(self.content_crc, bytes);
-        let padding = words * 8 - bytes.len();
-        self.content_crc = checksum_bytes(self.content_crc, &[0; 7][..padding]);
+        self.content_crc = sealed_bytes(self.content_crc, bytes);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The bytes of the log: two heads, and frames. The module's page describes them byte by byte.
 
 use super::{LogError, LogKey, Options};
+use crate::checksum::sealed_bytes;
 
 /// What a log begins with.
 pub(super) const MAGIC: [u8; 8] = *b"ABIDELOG";
@@ -182,5 +183,5 @@ impl FrameHeader {
 fn lines_crc(key: &LogKey, generation: u64, sequence: u64, lines: &[u8]) -> u32 {
     let crc = crc32c::crc32c_append(key.seed(), &generation.to_le_bytes());
     let crc = crc32c::crc32c_append(crc, &sequence.to_le_bytes());
-    crc32c::crc32c_append(crc, lines)
+    sealed_bytes(crc, lines)
 }

@@ -142,7 +142,7 @@ impl<S: Scenario> Images<'_, S> {
         if let (Some(explanations), Expected::History(admissible)) = (explanations, expected)
             && self.rng.u32(..4) != 0
         {
-            state = self.repeat(&instance, admissible.calls(), explanations, state)?;
+            state = self.repeat(&instance, admissible.calls(), explanations)?;
         }
         self.report.seen.join(&sim.seen());
         Ok(Some(Opened { sim, instance, state }))
@@ -175,11 +175,10 @@ impl<S: Scenario> Images<'_, S> {
         instance: &S::Instance,
         calls: &[Call<S::Model>],
         mut explanations: Explanations<'_, S::Model>,
-        state: State<S>,
     ) -> Result<State<S>, Wrong> {
         for at in explanations.pending() {
             let told: Option<Answer<S>> = caught("repeat", || self.scenario.repeat(instance, &calls[at]))?;
-            let Some(told) = told else { return Ok(state) };
+            let Some(told) = told else { continue };
             self.report.repeated += 1;
             explanations.repeated(at, &told).map_err(|why| why.to_string())?;
         }

@@ -141,6 +141,8 @@ pub struct Opened {
 
 /// Word of the root with the first of the blocks that only take up room.
 const BALLAST: u64 = 0;
+/// Word of the root that says that formatting is done.
+const FORMATTED: u64 = 56;
 
 /// Commands that the ring holds before it is trimmed by whoever appends.
 const COMMANDS_MAX: usize = 8;
@@ -176,6 +178,7 @@ fn format(sim: &Arc<Sim>) -> Result<u64, Box<dyn std::error::Error>> {
             tx.write(root + BALLAST, block)
         })?;
     }
+    heap.atomically::<_, HeapError>(0, |tx| tx.write(root + FORMATTED, 1))?;
     heap.mark_clean()?;
     Ok(root)
 }
@@ -403,6 +406,28 @@ impl Scenario for HeapBlocks {
                 group.len() == 1 || !group.iter().any(|(_, op)| matches!(op, Op::Get(_) | Op::GetBoth(..)))
             })
             .collect()
+    }
+
+    fn check(&self, instance: &Opened, _: &Keys) -> Result<(), String> {
+        let reader = instance.heap.reader(0);
+        let mut owned = vec![(instance.root, 64)];
+        owned.extend(
+            (0..KEYS).map(|key| (reader.word(slot(instance.root, key)), BLOCK)).filter(|&(at, _)| at != 0),
+        );
+        let mut ballast = reader.word(instance.root + BALLAST);
+        while ballast != 0 && owned.len() < 64 {
+            owned.push((ballast, BLOCK));
+            ballast = reader.word(ballast);
+        }
+        Completions::visit(&reader, &mut |block| owned.push((block.offset, block.bytes)))
+            .map_err(|error| error.to_string())?;
+        if reader.word(instance.root + FORMATTED) == 0 {
+            return Ok(()); // It was cut.
+        }
+        match abide_pmem::heap::audit(&reader, owned).problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(problem.to_string()),
+        }
     }
 
     fn perform(
