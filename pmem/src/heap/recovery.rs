@@ -38,21 +38,20 @@ pub(super) fn recover_shard(
     let watermark = Watermark::load(mem, seed, header).ok_or(corrupt("watermark"))?;
     if clean {
         // The run goes on, and its next batch will say how many records the last one had.
-        let run_id = watermark.run_id;
-        let Some(batch) = last_batch(mem, layout, seed, shard, watermark) else {
-            return Ok(Recovered { run_id, batch: watermark.batch, records: 0 });
+        let Some((run_id, batch)) = last_batch(mem, layout, seed, shard, watermark) else {
+            return Ok(Recovered { run_id: watermark.run_id, batch: watermark.batch, records: 0 });
         };
         let records = records_of(mem, layout, seed, shard, run_id, batch).len() as u16;
         return Ok(Recovered { run_id, batch, records });
     }
     let mut replayed = watermark.batch;
-    if let Some(last) = last_batch(mem, layout, seed, shard, watermark) {
-        let records = records_of(mem, layout, seed, shard, watermark.run_id, last);
+    if let Some((run_id, last)) = last_batch(mem, layout, seed, shard, watermark) {
+        let records = records_of(mem, layout, seed, shard, run_id, last);
         let before = last - 1;
         if before > watermark.batch && !mem.broken(Rule::R5ReplayBoth) {
             // The last batch was begun after the fence of this one: all of it was acknowledged.
             let count = records[0].place.records_before;
-            let acknowledged = records_of(mem, layout, seed, shard, watermark.run_id, before);
+            let acknowledged = records_of(mem, layout, seed, shard, run_id, before);
             if acknowledged.len() != usize::from(count) {
                 return Err(corrupt("redo ring"));
             }
@@ -83,20 +82,27 @@ pub(super) fn recover_shard(
     Ok(Recovered { run_id, batch: replayed, records: 0 })
 }
 
-/// The last batch after the watermark of which there is a first record.
-fn last_batch(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark: Watermark) -> Option<u64> {
+/// The last batch after the watermark of which there is a first record, and its run, which is the watermark's.
+fn last_batch(
+    mem: &impl Mem,
+    layout: &Layout,
+    seed: u32,
+    shard: u32,
+    watermark: Watermark,
+) -> Option<(u64, u64)> {
     let room = layout.geometry().ring_slot_bytes as usize / 8;
     (0..4)
         .filter_map(|slot| {
             let record = first_record(mem, seed, layout.ring_slot(shard, slot), room)?;
             let place = record.place;
+            // A later run begins with a later watermark, so what is of this run lies behind it.
+            let is_new = place.run_id == watermark.run_id && place.batch > watermark.batch;
             let counts = place.index == 0
                 && record::ring_slot(mem, place.batch) == slot
-                && place.run_id == watermark.run_id
-                && (place.batch > watermark.batch || mem.broken(Rule::R8Watermark));
-            counts.then_some(place.batch)
+                && (is_new || mem.broken(Rule::R8Watermark));
+            counts.then_some((place.run_id, place.batch))
         })
-        .max()
+        .max_by_key(|&(_, batch)| batch)
 }
 
 fn first_record(mem: &impl Mem, seed: u32, at: u64, room: usize) -> Option<Record> {

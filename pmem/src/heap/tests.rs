@@ -67,7 +67,7 @@ fn a_block_that_fails_or_panics_changes_nothing() {
     }));
     assert!(panicked.is_err());
     assert_eq!(heap.reader(0).word(block), 1, "not committed");
-    writer.run::<_, HeapError>(|tx| Ok(assert_eq!(tx.word(block), 2))).unwrap();
+    assert_eq!(writer.run::<_, HeapError>(|tx| Ok(tx.word(block))), Ok(2));
     writer.commit().unwrap();
     assert_eq!(heap.reader(0).word(block), 2);
     drop(writer);

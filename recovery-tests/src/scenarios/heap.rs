@@ -12,6 +12,7 @@ use crate::{
 };
 use abide_pmem::{
     Geometry, Heap, HeapError, HeapOpenError, Identity, Mem, Tx, View,
+    layout::{SUPERBLOCK_BYTES, SUPERBLOCK_COPY, Shutdown, State, Superblock},
     sim::Sim,
     types::{
         TypeError,
@@ -33,7 +34,7 @@ const COUNT: u64 = 0;
 const MUTABLE: u64 = 96;
 const MUTABLE_WORDS: u64 = 3;
 /// Blocks that are left for the keys.
-const SPARE_BLOCKS: usize = 8;
+const SPARE_BLOCKS: usize = 5;
 
 /// The scenario.
 #[derive(Debug, Clone, Copy)]
@@ -187,6 +188,15 @@ fn format(sim: &Arc<Sim>) -> Result<u64, Box<dyn std::error::Error>> {
 fn root() -> u64 {
     static ROOT: OnceLock<u64> = OnceLock::new();
     *ROOT.get_or_init(|| format(&Arc::new(Sim::new(HeapBlocks.region_bytes()))).expect("a good geometry"))
+}
+
+/// Whether a region says that it was opened once and closed in order, which is the end of formatting.
+fn was_closed(sim: &Arc<Sim>) -> bool {
+    let mut bytes = [0; SUPERBLOCK_BYTES];
+    sim.read(SUPERBLOCK_COPY, &mut bytes);
+    let state =
+        Superblock::decode(&bytes).ok().and_then(|block| State::load(sim, block.checksum_seed()).ok());
+    state.is_some_and(|state| state.shutdown == Shutdown::Clean && state.generation > 2)
 }
 
 fn slot(root: u64, key: usize) -> u64 {
@@ -355,18 +365,27 @@ impl Scenario for HeapBlocks {
     }
 
     fn open(&self, sim: &Arc<Sim>) -> Result<Opened, Refused> {
+        let closed = was_closed(sim);
         let heap = Heap::open(Arc::clone(sim), [0; 16]).map_err(|error| match error {
             HeapOpenError::Superblock(abide_pmem::layout::SuperblockError::NotARegion) => {
                 Refused::NotFormatted
             }
             other => Refused::Other(other.to_string()),
         })?;
-        Ok(Opened { heap, root: root() })
+        let opened = Opened { heap, root: root() };
+        if closed && opened.heap.reader(0).word(opened.root + FORMATTED) == 0 {
+            return Err(Refused::Other("it was closed in order, but its last block is not there".into()));
+        }
+        Ok(opened)
     }
 
     fn recovery_loads_max(&self) -> u64 {
         // Superblock, state, watermarks, four headers and two slots of the ring twice over, and contents.
         2500
+    }
+
+    fn crash_recovery_one_in(&self, level: usize) -> u32 {
+        if level == 0 { 48 } else { 12 }
     }
 
     fn threads(&self, rng: &mut Rng) -> usize {
@@ -397,6 +416,13 @@ impl Scenario for HeapBlocks {
                 }
                 let len = if rng.bool() { 1 } else { rng.usize(1..4) };
                 let mut group: Vec<_> = (0..len).map(|at| (client(at), op(rng))).collect();
+                if let [(_, first), (_, second), ..] = &mut group[..]
+                    && rng.bool()
+                {
+                    // Words of a block that the same batch frees.
+                    let key = rng.usize(..KEYS);
+                    (*first, *second) = (Op::Count(key), Op::Set(key, rng.u64(1..100)));
+                }
                 if group.iter().any(|(_, op)| matches!(op, Op::Get(_))) {
                     group.truncate(1);
                 }
