@@ -5,11 +5,15 @@
 //! [`linearizability`] (what is right), [`schedule`] (how threads are interleaved) and [`mutants`] (how we know that
 //! the checks check). [`scenarios`] lists the structures.
 //!
+//! **Killed processes.** [`kills`] kills a process that uses a region in a file, and checks that what it acknowledged is
+//! there once.
+//!
 //! **Tests from outside.** The binary of this crate is both sides of each test: a node (`serve`) and clients with a role
 //! (`add`, `meet`, `hold`). The tests start it, kill it, and look at what is left.
 
 pub mod explore;
 pub mod history;
+pub mod kills;
 pub mod linearizability;
 pub mod mutants;
 mod quiet;

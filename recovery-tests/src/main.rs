@@ -6,6 +6,7 @@ use abide::{
     CallError, CloudThread, JoinHandle, Store, cloud_function,
     node::{Node, NodeConfig},
 };
+use abide_recovery_tests::kills;
 use clap::{Parser, Subcommand};
 use std::{io::Write, time::Duration};
 
@@ -62,6 +63,10 @@ enum Role {
     Mutants(command::TryMutants),
     /// Has one run of `images` or `mutants` again.
     Replay(command::Replay),
+    /// Kills a process that uses a region, again and again; fails if what it leaves is wrong.
+    Kills(kills::Kills),
+    /// The process that `kills` kills.
+    PmemWriter(kills::Writer),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -71,6 +76,8 @@ fn main() -> anyhow::Result<()> {
         Role::Images(arguments) => command::images(&arguments),
         Role::Mutants(arguments) => command::mutants(&arguments),
         Role::Replay(arguments) => command::replay(&arguments),
+        Role::Kills(arguments) => kills::kills(&arguments),
+        Role::PmemWriter(arguments) => kills::write(&arguments),
         Role::Serve { listen, cores, lease_ms } => serve(NodeConfig {
             listen,
             cores,

@@ -1,0 +1,122 @@
+//! The process that is killed. It says on its output what it was doing: `opening`, `open`, and then `c CLIENT SEQUENCE` or
+//! `n THREAD SEQUENCE` for each call that has returned.
+
+use super::calls::{
+    Call, Client, Fault, NameChange, Progress, REGION_BYTES, Roots, SHARDS, collect, options,
+};
+use abide_pmem::{Heap, Mapping, Region, region::OpenError, types::TypeError};
+use anyhow::{Context as _, ensure};
+use std::{fs::File, io::Write, os::fd::AsFd as _, path::PathBuf};
+
+/// What the process is told.
+#[derive(Debug, clap::Args)]
+pub struct Writer {
+    /// The region.
+    #[arg(long)]
+    path: PathBuf,
+    /// What the calls follow from.
+    #[arg(long)]
+    seed: u64,
+    /// The last calls that were acknowledged: of each client, and of each thread's names.
+    #[arg(long)]
+    after: Progress,
+    /// Breaks a promise.
+    #[arg(long)]
+    fault: Option<Fault>,
+}
+
+/// Says something in one write, so that no kill and no other thread can tear it.
+fn say(mut output: &File, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+    output.write_all(format!("{line}\n").as_bytes()).context("nobody listens any more")
+}
+
+/// Opens or creates the region and works until it is killed.
+///
+/// # Errors
+/// Whatever stops it before that.
+pub fn write(arguments: &Writer) -> anyhow::Result<()> {
+    let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    say(&output, format_args!("opening"))?;
+    let region = match Region::open(&arguments.path, &options()) {
+        Err(OpenError::NotFound { .. }) => Region::create(&arguments.path, REGION_BYTES, &options())?,
+        opened => opened?,
+    };
+    let heap = region.heap();
+    say(&output, format_args!("open"))?;
+    let roots = (0..SHARDS).map(|shard| Roots::create(heap, shard)).collect::<Result<Vec<_>, _>>()?;
+    let threads = arguments.after.names.len();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| {
+                let (output, roots) = (&output, &roots);
+                scope.spawn(move || Thread { arguments, heap, roots, output, thread }.work())
+            })
+            .collect();
+        running.into_iter().try_for_each(|thread| thread.join().expect("a panic ends the process"))
+    })
+}
+
+struct Thread<'a> {
+    arguments: &'a Writer,
+    heap: &'a Heap<Mapping>,
+    roots: &'a [Roots],
+    output: &'a File,
+    thread: usize,
+}
+
+impl Thread<'_> {
+    fn work(&self) -> anyhow::Result<()> {
+        let Progress { mut calls, mut names } = self.arguments.after.clone();
+        let mut rng = fastrand::Rng::new();
+        // A client that does not know whether its last call was made makes it again.
+        for shard in 0..SHARDS {
+            let client = self.client(shard);
+            if calls[client.0] > 0 {
+                self.call(client, calls[client.0])?;
+            }
+        }
+        loop {
+            match rng.u32(..10) {
+                0 => drop(collect(self.heap, rng.u32(..SHARDS))?),
+                1 => {
+                    let sequence = &mut names[self.thread];
+                    *sequence += 1;
+                    let change = NameChange::new(self.arguments.seed, self.thread, *sequence);
+                    change.make(self.heap)?;
+                    say(self.output, format_args!("n {} {sequence}", self.thread))?;
+                }
+                _ => {
+                    let client = self.client(rng.u32(..SHARDS));
+                    calls[client.0] += 1;
+                    self.call(client, calls[client.0])?;
+                }
+            }
+        }
+    }
+
+    fn client(&self, shard: u32) -> Client {
+        Client(self.thread * SHARDS as usize + shard as usize)
+    }
+
+    /// Makes a call and acknowledges it.
+    fn call(&self, client: Client, sequence: u64) -> anyhow::Result<()> {
+        let Writer { seed, fault, .. } = *self.arguments;
+        let call = Call::new(seed, client, sequence);
+        let roots = self.roots[client.shard() as usize];
+        let acknowledge = || say(self.output, format_args!("c {} {sequence}", client.0));
+        if fault == Some(Fault::Early) {
+            acknowledge()?;
+        }
+        let result = if sequence % 3 == 0 {
+            let call = call.clone();
+            self.heap.atomically_grouped(client.shard(), move |tx| call.make(tx, &roots, fault))?
+        } else {
+            self.heap.atomically(client.shard(), |tx| call.make(tx, &roots, fault))?
+        };
+        ensure!(result == call.result, "call {sequence} of client {} has the result {result:?}", client.0);
+        if fault == Some(Fault::Apart) {
+            self.heap.atomically::<_, TypeError>(client.shard(), |tx| call.complete(tx))?;
+        }
+        if fault == Some(Fault::Early) { Ok(()) } else { acknowledge() }
+    }
+}
