@@ -84,7 +84,13 @@ pub(super) fn recover_shard(
 }
 
 /// The last batch after the watermark of which there is a first record.
-fn last_batch(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark: Watermark) -> Option<u64> {
+pub(super) fn last_batch(
+    mem: &impl Mem,
+    layout: &Layout,
+    seed: u32,
+    shard: u32,
+    watermark: Watermark,
+) -> Option<u64> {
     let room = layout.geometry().ring_slot_bytes as usize / 8;
     (0..4)
         .filter_map(|slot| {
@@ -104,7 +110,7 @@ fn first_record(mem: &impl Mem, seed: u32, at: u64, room: usize) -> Option<Recor
 }
 
 /// The records of a batch, from the first to the first hole.
-fn records_of(
+pub(super) fn records_of(
     mem: &impl Mem,
     layout: &Layout,
     seed: u32,
