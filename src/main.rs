@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             eprintln!("abide: {reason}");
             ExitCode::from(2)
         }
+        Err(command::Failure::Told) => ExitCode::FAILURE,
         Err(command::Failure::Failed(error)) => {
             eprintln!("abide: {error:#}");
             ExitCode::FAILURE

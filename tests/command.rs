@@ -213,3 +213,44 @@ fn a_node_without_io_uring_says_what_to_set() {
     let said = text(&output.stderr);
     assert!(said.contains("io_uring is forbidden") && said.contains("kernel.io_uring_disabled"), "{said}");
 }
+
+#[test]
+fn a_region_is_checked_and_each_problem_has_a_line() {
+    use abide_pmem::{HeapError, Persistence, Region, RegionOptions, types::Bytes};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("region").into_os_string().into_string().unwrap();
+    let options = RegionOptions {
+        geometry: abide_pmem::Geometry::tiny(),
+        reserve: 64 << 20,
+        ..RegionOptions::new(Persistence::ProcessCrash)
+    };
+    let region = Region::create(&path, 64 << 10, &options).unwrap();
+    let entry = region.heap().index().create(7, b"greeting", 0).unwrap();
+    region.heap().atomically(0, |tx| Bytes::at(entry.root).set(tx, b"good morning, good morning")).unwrap();
+    region.heap().atomically::<_, HeapError>(0, |tx| tx.allocate(64)).unwrap();
+    let in_use = complains(1, &["check", &path]);
+    assert!(in_use.contains("in use"), "{in_use}");
+    region.close().unwrap();
+    assert_eq!(prints(&["check", &path]), "clean: 1 names, 1 blocks, 1 of them unattributed");
+    assert!(prints(&["check", &path, "--json"]).contains(r#""clean":true"#));
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[0x2000 + 9] ^= 1;
+    bytes[entry.root as usize + 20] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let output = run(&["check", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "");
+    let said = text(&output.stdout);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("superblock at 0x2000: "), "{said}");
+    assert!(lines[1].starts_with("value at ") && lines[1].contains("\"greeting\""), "{said}");
+    let output = run(&["check", &path, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains(r#""kind":"value""#));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "checking has written");
+
+    let absent = complains(1, &["check", "/nonexistent/region"]);
+    assert!(absent.contains("/nonexistent/region"), "{absent}");
+    complains(2, &["--store", "x", "check", &path]);
+}

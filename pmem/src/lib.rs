@@ -2,6 +2,7 @@
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
 
+pub mod check;
 mod checksum;
 pub mod heap;
 pub mod index;

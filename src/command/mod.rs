@@ -1,6 +1,7 @@
 //! What the command line can say, and what each command does.
 
 mod call;
+mod check;
 mod look;
 mod serve;
 
@@ -46,6 +47,8 @@ enum Command {
     Ls(look::ListArguments),
     /// What the store, or one object, says of itself.
     Info(look::InfoArguments),
+    /// Look for damage in the file of a persistent region, without changing it: a line for each problem.
+    Check(check::CheckArguments),
     /// Remove an object. Prints whether it existed.
     Delete(look::DeleteArguments),
 }
@@ -57,6 +60,8 @@ pub(crate) enum Failure {
     Misuse(String),
     /// It made sense, and could not be done: exit status 1.
     Failed(anyhow::Error),
+    /// It was done, and what it has printed is bad news: exit status 1.
+    Told,
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -72,6 +77,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(_) if place.server.is_some() || place.store.is_some() => Err(Failure::Misuse(
             "serve is a server of its own: it takes neither --server nor --store".to_owned(),
         )),
+        Command::Check(_) if place.server.is_some() || place.store.is_some() => {
+            Err(Failure::Misuse("check takes the region's PATH, and neither --server nor --store".to_owned()))
+        }
+        Command::Check(check) => check.run(),
         Command::Serve(serve) => serve.run(),
         Command::Call(call) => call.run(|| place.open()),
         Command::Ls(list) => list.run(&place.open()?),

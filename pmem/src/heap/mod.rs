@@ -16,6 +16,7 @@ mod blocks;
 pub(crate) mod descriptor;
 mod epoch;
 mod error;
+mod faults;
 mod group;
 mod overlay;
 mod pool;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use audit::{Audit, Problem, audit};
 pub use error::{HeapError, HeapOpenError};
+pub(crate) use faults::shard_faults;
 pub use tx::Tx;
 pub use view::{Reader, View};
 pub use writer::Writer;
@@ -91,6 +93,7 @@ pub struct Heap<M: Mem> {
     pool: Mutex<ChunkPool>,
     pub(crate) epochs: epoch::Epochs,
     names: Names,
+    is_read_only: bool,
 }
 
 impl<M: Mem> Heap<M> {
@@ -181,7 +184,22 @@ impl<M: Mem> Heap<M> {
             epochs: epoch::Epochs::new(),
             names: Names::new(lanes),
             superblock,
+            is_read_only: false,
         })
+    }
+
+    /// Opens what stands in the memory for reading only. Recovery still stores to the memory, which should be a copy. From then on
+    /// every change ends with [`HeapError::ReadOnly`]. Fences as [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_read_only(mem: M, boot_id: [u8; 16]) -> Result<Self, HeapOpenError> {
+        Ok(Self { is_read_only: true, ..Self::open(mem, boot_id)? })
+    }
+
+    /// Refuses a change if the heap was opened for reading only.
+    pub(crate) fn expect_writable(&self) -> Result<(), HeapError> {
+        if self.is_read_only { Err(HeapError::ReadOnly) } else { Ok(()) }
     }
 
     /// Reads the superblock, or its copy if it is damaged.
@@ -335,6 +353,7 @@ impl<M: Mem> Heap<M> {
     /// # Errors
     /// If the memory failed.
     pub fn extend(&self) -> Result<(), HeapError> {
+        self.expect_writable()?;
         let mut state = self.mem.lock(&self.state);
         let bytes = self.mem.len();
         if bytes > state.region_bytes {
@@ -361,6 +380,7 @@ impl<M: Mem> Heap<M> {
     /// # Errors
     /// If the memory failed.
     pub fn mark_clean(&self) -> Result<(), HeapError> {
+        self.expect_writable()?;
         self.settle()?;
         let mut state = self.mem.lock(&self.state);
         state.shutdown = Shutdown::Clean;

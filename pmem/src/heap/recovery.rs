@@ -83,7 +83,7 @@ pub(super) fn recover_shard(
 }
 
 /// The last batch after the watermark of which there is a first record, and its run, which is the watermark's.
-fn last_batch(
+pub(super) fn last_batch(
     mem: &impl Mem,
     layout: &Layout,
     seed: u32,
@@ -110,7 +110,7 @@ fn first_record(mem: &impl Mem, seed: u32, at: u64, room: usize) -> Option<Recor
 }
 
 /// The records of a batch, from the first to the first hole.
-fn records_of(
+pub(super) fn records_of(
     mem: &impl Mem,
     layout: &Layout,
     seed: u32,

@@ -33,16 +33,21 @@ impl Watermark {
         header + generation % 2 * LINE
     }
 
+    /// Whether it is that of a new shard.
+    pub(super) fn is_initial(self) -> bool {
+        self == Self::initial()
+    }
+
+    /// Reads one line, if it is whole.
+    pub(super) fn load_line(mem: &impl Mem, seed: u32, at: u64) -> Option<Self> {
+        let watermark =
+            Self { generation: mem.load(at), run_id: mem.load(at + WORD), batch: mem.load(at + 2 * WORD) };
+        (mem.load(at + 3 * WORD) == watermark.crc(seed, at)).then_some(watermark)
+    }
+
     /// Reads the newest whole one from a shard's header.
     pub(super) fn load(mem: &impl Mem, seed: u32, header: u64) -> Option<Self> {
-        let one = |at: u64| {
-            let watermark = Self {
-                generation: mem.load(at),
-                run_id: mem.load(at + WORD),
-                batch: mem.load(at + 2 * WORD),
-            };
-            (mem.load(at + 3 * WORD) == watermark.crc(seed, at)).then_some(watermark)
-        };
+        let one = |at| Self::load_line(mem, seed, at);
         [one(header), one(header + LINE)].into_iter().flatten().max_by_key(|watermark| watermark.generation)
     }
 

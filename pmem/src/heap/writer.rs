@@ -145,10 +145,12 @@ impl<'h, M: Mem> Writer<'h, M> {
     ///
     /// # Errors
     /// The block's own error, or why its changes cannot be made. Then, as after a panic of the block, it changed nothing.
+    /// [`HeapError::ReadOnly`] without running the block, if the heap was opened for reading.
     pub fn run<R, E: From<HeapError>>(
         &mut self,
         block: impl FnOnce(&mut Tx<'_, M>) -> Result<R, E>,
     ) -> Result<R, E> {
+        self.heap.expect_writable()?;
         if let Some(error) = self.state.failed {
             return Err(HeapError::Media(error).into());
         }

@@ -37,6 +37,7 @@ impl<M: Mem> Index<'_, M> {
         if let Some(entry) = self.get(type_number, name)? {
             return Ok(entry);
         }
+        self.heap.expect_writable()?;
         let key = self.key(type_number, name)?;
         let class = self.tables().layout.class_of(key.node_bytes()).ok_or(HeapError::NoSpace)?;
         let mut lane = self.check_out();
@@ -162,6 +163,7 @@ impl<M: Mem> Index<'_, M> {
     /// # Errors
     /// Those of the heap; [`IndexError::NameLength`].
     pub fn take_out(&self, type_number: u16, name: &[u8]) -> Result<bool, IndexError> {
+        self.heap.expect_writable()?;
         let key = self.key(type_number, name)?;
         let mut lane = self.check_out();
         let _guard = self.heap.epochs.pin();

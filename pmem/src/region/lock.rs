@@ -36,7 +36,7 @@ static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 /// The right to use a file. Given back when dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     io: Io,
     file: Arc<OwnedFd>,
     stat: FileStat,

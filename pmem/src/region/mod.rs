@@ -39,6 +39,7 @@ use rustix::io::Errno;
 pub use error::{CloseError, CreateError, GrowError, InUse, OpenError};
 pub use options::RegionOptions;
 pub use read_only::ReadOnlyRegion;
+pub(crate) use read_only::map_copy;
 
 use crate::heap::Heap;
 use crate::layout::{Identity, Shutdown, State};

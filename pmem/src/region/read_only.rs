@@ -27,20 +27,8 @@ pub struct ReadOnlyRegion {
 
 impl ReadOnlyRegion {
     pub(super) fn open(path: &Path, options: &RegionOptions) -> Result<Self, OpenError> {
-        let io = &options.io;
-        let file = open_file(io, path, Use::Shared)?;
-        let lock = Lock::take(io, &file, Use::Shared)?;
-        let header = Header::read(io, file.as_fd())?;
-        if !options.accept_power_loss {
-            check_power_loss(&header.state, options)?;
-        }
-        // All of the file: the log may tell of a region that has grown.
-        let bytes = io.stat(file.as_fd()).map_err(OpenError::io("stat the region's file"))?.len / PAGE * PAGE;
-        let mapping = Mapping::private_copy(Arc::clone(&file), bytes, &options.map_options())?;
-        if log::is_needed(&header.state) {
-            log::replay_into_copy(path, &file, &header, &mapping, options)?;
-        }
-        Ok(Self { heap: Heap::open(mapping, NO_BOOT)?, _lock: lock })
+        let (mapping, lock) = map_copy(path, options)?;
+        Ok(Self { heap: Heap::open_read_only(mapping, NO_BOOT)?, _lock: lock })
     }
 
     /// Reads a shard.
@@ -58,10 +46,28 @@ impl ReadOnlyRegion {
         self.heap.superblock()
     }
 
-    /// The heap, for whatever reads more than words. What is changed through it stays in this process's memory and is
-    /// gone with it.
+    /// The heap, for whatever reads more than words. It refuses changes with
+    /// [`HeapError::ReadOnly`](crate::HeapError::ReadOnly).
     #[must_use]
     pub fn heap(&self) -> &Heap<Mapping> {
         &self.heap
     }
+}
+
+/// Locks a region's file and maps a copy of it, with what its log tells. Nothing is recovered yet.
+pub(crate) fn map_copy(path: &Path, options: &RegionOptions) -> Result<(Mapping, Lock), OpenError> {
+    let io = &options.io;
+    let file = open_file(io, path, Use::Shared)?;
+    let lock = Lock::take(io, &file, Use::Shared)?;
+    let header = Header::read(io, file.as_fd())?;
+    if !options.accept_power_loss {
+        check_power_loss(&header.state, options)?;
+    }
+    // All of the file: the log may tell of a region that has grown.
+    let bytes = io.stat(file.as_fd()).map_err(OpenError::io("stat the region's file"))?.len / PAGE * PAGE;
+    let mapping = Mapping::private_copy(Arc::clone(&file), bytes, &options.map_options())?;
+    if log::is_needed(&header.state) {
+        log::replay_into_copy(path, &file, &header, &mapping, options)?;
+    }
+    Ok((mapping, lock))
 }

@@ -274,6 +274,21 @@ impl Completions {
         Ok(())
     }
 
+    /// Visits the blocks of results and reads all results, also behind a damaged line. Gives what is damaged.
+    pub(crate) fn verify<V: View>(view: &V, visit: &mut dyn FnMut(Owned)) -> Vec<HeapError> {
+        let mut errors = Vec::new();
+        for number in 0..Self::capacity(view) {
+            let verified = Line::load(view, Self::at(view, number)).and_then(|line| {
+                if let Some(block) = line.block() {
+                    visit(block);
+                }
+                line.result(view).map(drop)
+            });
+            errors.extend(verified.err());
+        }
+        errors
+    }
+
     fn capacity<V: View>(view: &V) -> u32 {
         view.heap().layout().geometry().completions
     }

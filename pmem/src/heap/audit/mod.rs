@@ -86,6 +86,8 @@ pub struct Audit {
     pub problems: Vec<Problem>,
     /// How many there are.
     pub problem_count: u64,
+    /// How many of the problems are [`Problem::Leaked`].
+    pub leaks: u64,
     /// Blocks of the shard that are allocated, runs of chunks included.
     pub blocks: u64,
     /// Bytes in them.
@@ -141,8 +143,9 @@ pub fn audit<V: View>(view: &V, owned: impl IntoIterator<Item = (u64, u64)>) -> 
     for (offset, bytes) in owned {
         auditor.claim(offset, bytes);
     }
-    auditor.report_leaks();
     auditor.check_lists();
+    // Last, since they can be so many that nothing else would be listed.
+    auditor.report_leaks();
     auditor.audit
 }
 
@@ -288,6 +291,7 @@ impl<V: View> Auditor<'_, V> {
             }
         }
         leaks.sort_unstable();
+        self.audit.leaks = leaks.len() as u64;
         for (offset, bytes) in leaks {
             self.audit.report(Problem::Leaked { offset, bytes });
         }
