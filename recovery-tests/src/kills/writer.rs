@@ -107,7 +107,7 @@ impl Thread<'_> {
         if fault == Some(Fault::Early) {
             acknowledge()?;
         }
-        let result = if sequence % 3 == 0 {
+        let result = if sequence.is_multiple_of(3) {
             let call = call.clone();
             self.heap.atomically_grouped(client.shard(), move |tx| call.make(tx, &roots, fault))?
         } else {
