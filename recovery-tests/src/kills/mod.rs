@@ -19,7 +19,6 @@ use check::Expected;
 use fastrand::Rng;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    ops::Range,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, Stdio},
@@ -97,8 +96,8 @@ struct Run<'a> {
     seed: u64,
     rng: Rng,
     report: Report,
-    /// From when to when the last opening took, in microseconds since the process was started.
-    opening_us: Range<u64>,
+    /// How long the last opening took, in microseconds.
+    opening_us: u64,
 }
 
 /// What a killed process had said.
@@ -116,7 +115,7 @@ impl<'a> Run<'a> {
             seed,
             rng: Rng::with_seed(seed),
             report: Report::default(),
-            opening_us: 1_000..2_000,
+            opening_us: 1_000,
         }
     }
 
@@ -171,6 +170,10 @@ impl<'a> Run<'a> {
             let value = clap::ValueEnum::to_possible_value(&fault).context("a fault has a name")?;
             command.args(["--fault", value.get_name()]);
         }
+        if early {
+            let moment_us = self.rng.u64(..self.opening_us * 3 / 2);
+            command.args(["--dies-after-us", &moment_us.to_string()]);
+        }
         let (spawned, mut hangs) = (Instant::now(), None);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let output = BufReader::new(child.stdout.take().context("a pipe")?);
@@ -181,11 +184,8 @@ impl<'a> Run<'a> {
         let patience = Duration::from_secs(PATIENCE_S);
         let mut said = Said { opening: false, opened: false, acknowledged: after.clone() };
         if early {
-            let moment_us = self.rng.u64(self.opening_us.start * 9 / 10..self.opening_us.end * 11 / 10 + 1);
-            // Sleeping is not exact enough.
-            while spawned.elapsed() < Duration::from_micros(moment_us) {
-                std::hint::spin_loop();
-            }
+            // It kills itself, by the clock that it starts when it begins to open: from here it cannot be timed as well.
+            child.wait()?;
         } else {
             let mut wait_for = |what: &str| {
                 // A process that ends by itself is asked why below.
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
             };
             let start = wait_for("before it opens the region")?;
             let end = wait_for("while it opens the region")?;
-            self.opening_us = start..end.max(start + 1);
+            self.opening_us = (end - start).max(200);
             std::thread::sleep(Duration::from_micros(self.rng.u64(..20_000)));
         }
         child.kill()?;

@@ -6,7 +6,13 @@ use super::calls::{
 };
 use abide_pmem::{Heap, Mapping, Region, region::OpenError, types::TypeError};
 use anyhow::{Context as _, ensure};
-use std::{fs::File, io::Write, os::fd::AsFd as _, path::PathBuf};
+use std::{
+    fs::File,
+    io::Write,
+    os::fd::AsFd as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// What the process is told.
 #[derive(Debug, clap::Args)]
@@ -20,6 +26,9 @@ pub struct Writer {
     /// The last calls that were acknowledged: of each client, and of each thread's names.
     #[arg(long)]
     after: Progress,
+    /// Kills itself so many microseconds after it has begun to open the region.
+    #[arg(long)]
+    dies_after_us: Option<u64>,
     /// Breaks a promise.
     #[arg(long)]
     fault: Option<Fault>,
@@ -37,6 +46,16 @@ fn say(mut output: &File, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
 pub fn write(arguments: &Writer) -> anyhow::Result<()> {
     let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     say(&output, format_args!("opening"))?;
+    if let Some(after_us) = arguments.dies_after_us {
+        let begun = Instant::now();
+        std::thread::spawn(move || {
+            // Sleeping is not exact enough.
+            while begun.elapsed() < Duration::from_micros(after_us) {
+                std::hint::spin_loop();
+            }
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+        });
+    }
     let region = match Region::open(&arguments.path, &options()) {
         Err(OpenError::NotFound { .. }) => Region::create(&arguments.path, REGION_BYTES, &options())?,
         opened => opened?,
