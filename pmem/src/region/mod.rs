@@ -126,6 +126,31 @@ impl Region {
         Ok(Self::of_file(heap, log, path, file, lock, options))
     }
 
+    /// Opens the region, or makes one of `bytes` bytes where there is no file of that name. One that is there keeps its
+    /// size and its geometry.
+    ///
+    /// # Errors
+    /// [`CreateError::Open`] if there is a region that cannot be opened: it is never replaced. Else see [`CreateError`].
+    pub fn open_or_create(
+        path: impl AsRef<Path>,
+        bytes: u64,
+        options: &RegionOptions,
+    ) -> Result<Self, CreateError> {
+        let path = path.as_ref();
+        match Self::open(path, options) {
+            Err(OpenError::NotFound { .. }) => {}
+            opened => return Ok(opened?),
+        }
+        match Self::create(path, bytes, options) {
+            // Somebody else has just made it; or it is not the region that is there, but a log without one.
+            Err(exists @ CreateError::Exists { .. }) => match Self::open(path, options) {
+                Err(OpenError::NotFound { .. }) => Err(exists),
+                opened => Ok(opened?),
+            },
+            created => created,
+        }
+    }
+
     /// Opens a region for reading. Nothing is written to its file: what recovery changes, it changes in a copy of the pages.
     /// While it is open nobody can open it for writing, but others for reading.
     ///

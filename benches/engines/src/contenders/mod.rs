@@ -2,6 +2,7 @@
 //!
 //! One file each; `pmemobj.rs` and `rocksdb.rs` are there where build.rs found the library.
 
+mod abide;
 mod floor;
 mod map;
 
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Contender> {
     let no_batches = Abilities { batches: false, ..STORE };
     let keeps_only = Abilities { counters: false, ..no_batches };
     vec![
+        contender("abide", &[ProcessCrash, Instructions, PowerFail], Ok(abide::open), STORE),
         contender("lmdb", &[ProcessCrash, PowerFail], lmdb(), STORE),
         contender("rocksdb", &[ProcessCrash, PowerFail], rocksdb(), STORE),
         contender("fjall", &[ProcessCrash, PowerFail], fjall(), STORE),

@@ -290,3 +290,31 @@ fn a_folder_on_the_wrong_file_system_is_refused_before_anything_is_made() {
     assert!(matches!(Region::open(&path, &with(Persistence::PowerFail)), Err(OpenError::Domain(_))));
     Region::open(&path, &process_crash()).unwrap().close().unwrap();
 }
+
+#[test]
+fn a_region_is_created_once_and_opened_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("region");
+    let first = Region::open_or_create(&path, BYTES, &process_crash()).unwrap();
+    let uuid = first.heap().superblock().identity.uuid;
+    drop(first);
+    let second = Region::open_or_create(&path, 2 * BYTES, &process_crash()).unwrap();
+    assert_eq!(second.heap().superblock().identity.uuid, uuid);
+    assert_eq!(second.bytes(), BYTES);
+    drop(second);
+    // Whatever else is there is not replaced.
+    std::fs::write(&path, b"no region").unwrap();
+    let refused = Region::open_or_create(&path, BYTES, &process_crash());
+    assert!(matches!(refused, Err(CreateError::Open(_))), "{refused:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"no region");
+}
+
+#[test]
+fn a_log_without_its_region_is_not_replaced() {
+    let (folder, options) = quick_log();
+    let path = folder.path().join("region");
+    std::fs::write(crate::region::log::path_of(&path), b"what is left").unwrap();
+    let refused = Region::open_or_create(&path, BYTES, &options);
+    assert!(matches!(refused, Err(CreateError::Exists { .. })), "{refused:?}");
+    assert!(!path.exists());
+}
