@@ -92,16 +92,17 @@ impl Value {
             let at = Link::decode_block(data, root + DATA)?;
             at.ok_or(HeapError::Corrupt { offset: root + DATA })
         };
+        let checked_crc = || u32::try_from(crc).map_err(|_| HeapError::Corrupt { offset: root + CRC });
         let form = match form {
             Form::INSIDE if len <= INSIDE_MAX => {
                 let mut bytes = [0; INSIDE_MAX as usize];
                 for (bytes, word) in bytes.chunks_exact_mut(8).zip(&words[3..]) {
                     bytes.copy_from_slice(&word.to_le_bytes());
                 }
-                Form::Inside { crc: crc as u32, bytes }
+                Form::Inside { crc: checked_crc()?, bytes }
             }
             Form::BLOCK if len <= 2 * unit => {
-                Form::Block { crc: crc as u32, at: view.check(link()?, len.next_multiple_of(WORD))? }
+                Form::Block { crc: checked_crc()?, at: view.check(link()?, len.next_multiple_of(WORD))? }
             }
             Form::EXTENTS if len <= BYTES_MAX => Form::Extents { body: link()?, version },
             _ => return Err(corrupt.into()),
