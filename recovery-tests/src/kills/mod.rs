@@ -1,7 +1,7 @@
 //! Kills a process that uses a region, again and again, and checks what it leaves.
 //!
 //! One process opens the region and has threads make exactly-once calls and change names; it acknowledges each
-//! through a pipe once it has returned ([`writer`](write)). The other kills it, opens the region itself and checks
+//! through a pipe once it has returned ([`writer`](write())). The other kills it, opens the region itself and checks
 //! it (check.rs). Some kills come while the region is being created or recovered; after some of these there is no
 //! check, so that the next process has to recover what is left of a recovery.
 
