@@ -1,6 +1,39 @@
 //! Persistent regions: objects in mapped non-volatile memory that survive crashes.
 //!
 //! This crate knows no object and no network, and is alone in naming CPU instructions.
+//!
+//! ```
+//! use abide_pmem::{Geometry, Persistence, Region, RegionOptions, types::{Kind, Register, TypeError}};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("hits.region");
+//! let options = RegionOptions { geometry: Geometry::tiny(), ..RegionOptions::new(Persistence::ProcessCrash) };
+//! let region = Region::open_or_create(&path, 256 << 10, &options)?;
+//! let hits = Register::<u64>::at(region.heap().index().create(Kind::Register as u16, b"hits", 0)?.root);
+//! let count = region.heap().atomically(0, |tx| hits.fetch_add(tx, 1))?; // durable on return: a kill -9 does not lose it
+//! # assert_eq!(count, 0);
+//! region.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is promised is asked for, and opening fails where it cannot be had:
+//!
+//! | [`Persistence`] | found [`Domain`] | survives | a fence is |
+//! |---|---|---|---|
+//! | `Volatile` | `Volatile` | nothing | nothing |
+//! | `ProcessCrash` | `ProcessCrash` | the death of the process at any instruction | nothing but an order for the compiler |
+//! | `PowerFail` | `Dax`, `Eadr` | the loss of power too | `sfence`, after `clwb` where caches are not durable |
+//! | `PowerFail` | `File` | the loss of power too | an `fdatasync` of the log, shared by those who wait |
+//!
+//! Read in this order: [`mem`] (the one way to touch memory), [`heap`] (batches, failure-atomic blocks, recovery), [`types`]
+//! (what values are made of), [`index`] (names), [`layout`] (where things stand), [`mapping`], [`line_log`] and [`region`] (files),
+//! [`check`] (what is wrong with one). [`sim`] is memory whose power can be cut, for tests.
+//!
+//! Fences: none for reads; one for a batch of failure-atomic blocks, whatever they change, allocate and free; two to create a
+//! name, three to remove one.
+//!
+//! Deliberately absent: blocks that span shards, garbage collection, defragmentation and shrinking, and machines that are
+//! not 64-bit little-endian.
 
 pub mod check;
 mod checksum;
