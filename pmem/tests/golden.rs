@@ -240,13 +240,19 @@ fn log_line(line: u64) -> [u64; 8] {
     std::array::from_fn(|word| line << 8 | word as u64)
 }
 
-/// Makes a log in a folder: three lines in one commit, and a newer image of one of them in another.
+/// Makes a log in a folder: a line that is in the region's file already, so that nothing of the head is zero; then three
+/// lines in one commit, and a newer image of one of them in another.
 fn make_log(folder: &Path) -> Vec<u8> {
     let (log, region) = (folder.join("region.log"), folder.join("region"));
     std::fs::write(&region, vec![0; 64 << 10]).unwrap();
     let options = Options::new(16 << 10, 8).unwrap();
     let storage = FileStorage::create_log(&log, &LOG_KEY, &options).unwrap();
-    let (line_log, _) = LineLog::open(storage, FileStorage::open(&region).unwrap(), LOG_KEY).unwrap();
+    let open = |storage| LineLog::open(storage, FileStorage::open(&region).unwrap(), LOG_KEY).unwrap().0;
+    let line_log = open(storage);
+    line_log.append(0x2000, 1, |_| log_line(1));
+    line_log.commit_all().unwrap();
+    drop(line_log);
+    let line_log = open(FileStorage::open(&log).unwrap());
     line_log.append(0x1000, 3, |offset| log_line(offset / 64));
     line_log.commit_all().unwrap();
     line_log.append(0x1040, 1, |_| log_line(999));
