@@ -69,25 +69,38 @@ pub(super) fn padded(words: usize) -> usize {
 
 /// The words of a record: header, contents, entries.
 ///
-/// `entries` are runs: an offset and the words from there.
+/// `changes` are words by their offsets; those that stand one behind the other become one entry.
 pub(super) fn encode(
     out: &mut Vec<u64>,
     seed: u32,
     at: u64,
     place: Place,
     (contents, content_crc): (&[u64], u32),
-    entry_count: usize,
-    entries: impl FnOnce(&mut Vec<u64>),
+    changes: &[(u64, u64)],
 ) {
     out.clear();
+    out.reserve(HEADER_WORDS + contents.len() + 2 * changes.len());
     out.extend([0, place.run_id, place.batch, 0, content_crc.into()]);
+    out.extend_from_slice(contents);
+    let mut entry_count = 0;
+    // The word of the entry that grows, its length, and the offset that it would go on with.
+    let (mut head, mut len, mut next) = (0, 0, 0);
+    for &(offset, value) in changes {
+        if offset != next || len == RUN_WORDS_MAX {
+            entry_count += 1;
+            (head, len) = (out.len(), 0);
+            out.push(run_word(offset, 0));
+        }
+        out.push(value);
+        out[head] += 1 << OFFSET_BITS;
+        len += 1;
+        next = offset + WORD;
+    }
     out[3] = u64::from(place.index)
-        | (entry_count as u64) << 16
+        | entry_count << 16
         | (contents.len() as u64) << 32
         | u64::from(place.records_before) << 48;
-    out.extend_from_slice(contents);
-    entries(out);
-    let crc = sealed(record_seed(seed, at, out.len()), out[1..].iter().copied());
+    let crc = sealed(record_seed(seed, at, out.len()), &out[1..]);
     out[0] = u64::from(crc) | (out.len() as u64) << 32;
 }
 
@@ -110,7 +123,7 @@ impl Record {
         }
         let words: Vec<u64> =
             std::iter::once(head).chain((1..len).map(|i| mem.load(at + i as u64 * WORD))).collect();
-        if head as u32 != sealed(record_seed(seed, at, len), words[1..].iter().copied()) && !trust {
+        if head as u32 != sealed(record_seed(seed, at, len), &words[1..]) && !trust {
             return None;
         }
         let place = Place {
@@ -168,7 +181,8 @@ impl Record {
     pub(super) fn contents_are_whole(&self, mem: &impl Mem, seed: u32) -> bool {
         let mut crc = seed;
         for (offset, words) in self.contents() {
-            crc = sealed(crc, (0..words as u64).map(|i| mem.load(offset + i * WORD)));
+            let words: Vec<u64> = (0..words as u64).map(|i| mem.load(offset + i * WORD)).collect();
+            crc = sealed(crc, &words);
         }
         crc == self.content_crc
     }

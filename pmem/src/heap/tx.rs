@@ -3,7 +3,7 @@
 use super::{
     Heap, HeapError,
     allocator::{Cursor, Freed},
-    record::{self, HEADER_WORDS, Place, RUN_WORDS_MAX},
+    record::{self, Place},
     shard::Visible,
     view::View,
     writer::WriterState,
@@ -89,7 +89,15 @@ impl<M: Mem> View for Tx<'_, M> {
 
     #[inline]
     fn word(&self, offset: u64) -> u64 {
+        if self.state.written.is_empty() {
+            return self.heap.mem().load(offset);
+        }
         self.visible.overlay.get(offset).unwrap_or_else(|| self.heap.mem().load(offset))
+    }
+
+    #[inline(always)]
+    fn glance<R>(&self, read: impl FnOnce(&M) -> R) -> Option<R> {
+        self.state.written.is_empty().then(|| read(self.heap.mem()))
     }
 
     fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {
@@ -190,9 +198,9 @@ impl<'t, M: Mem> Tx<'t, M> {
         values.iter().zip(0..).try_for_each(|(&value, i)| self.write(offset + i * WORD, value))
     }
 
-    /// Puts contents into a block that this failure-atomic block allocated. They must not change, in any block
-    /// that commits later, until they are freed; words that do change are stored with [`write`](Self::write).
-    /// The last word is filled up with zeros.
+    /// Puts contents into a block that this failure-atomic block allocated. They must not change in the same batch (see
+    /// [`can_change`](Self::can_change)); words that may are stored with [`write`](Self::write) or
+    /// [`put_mutable`](Self::put_mutable) at first. The last word is filled up with zeros.
     ///
     /// # Errors
     /// None today; contents are bounded by their block.
@@ -208,8 +216,20 @@ impl<'t, M: Mem> Tx<'t, M> {
         let words = bytes.len().div_ceil(8);
         mem.flush(Site::ContentFlush, offset, words as u64 * WORD);
         self.state.block.contents.push(record::run_word(offset, words as u64));
+        let batch = self.state.batch;
+        *self.state.put_mark(offset) = batch;
         self.content_crc = sealed_bytes(self.content_crc, bytes);
         Ok(())
+    }
+
+    /// Whether words of contents that were [`put`](Self::put) at this offset may be stored with [`write`](Self::write) now.
+    ///
+    /// Not in the batch that put them (rule R2): should that batch be the last one before a crash, recovery asks whether its
+    /// contents are whole, and finds the changed words if they were in place already. From the next batch on it does not ask, for
+    /// whoever changes words in place has committed first. May say no although it could.
+    pub fn can_change(&mut self, offset: u64) -> bool {
+        let batch = self.state.batch;
+        *self.state.put_mark(offset) != batch || self.heap.mem().broken(Rule::R2ChangeInBatch)
     }
 
     /// Puts the first contents of words that will change into a block that this failure-atomic block allocated. Unlike
@@ -266,9 +286,7 @@ impl<'t, M: Mem> Tx<'t, M> {
         }
         let at = self.record_offset();
         let state = &mut *self.state;
-        for (i, &word) in state.block.record.iter().enumerate() {
-            mem.store(at + i as u64 * WORD, word);
-        }
+        mem.store_all(at, &state.block.record);
         mem.flush(Site::RecordFlush, at, words as u64 * WORD);
         state.slot_used += record::padded(words);
         state.records += 1;
@@ -300,37 +318,17 @@ impl<'t, M: Mem> Tx<'t, M> {
             let slot = slot as usize;
             (overlay.offset(slot), overlay.value(slot))
         }));
-        let mut runs = 0;
-        let mut previous = None;
-        for &(offset, _) in entries.iter() {
-            runs += usize::from(previous != Some(offset));
-            previous = Some(offset + WORD);
-        }
-        let words = HEADER_WORDS + contents.len() + entries.len() + runs;
-        let max = self.heap.layout().geometry().ring_slot_bytes as usize / 16;
-        if words > max {
-            return Err(HeapError::TooLarge { found: words, max });
-        }
         let place = Place {
             run_id: state.run_id,
             batch: state.batch,
             index: state.records,
             records_before: state.records_before,
         };
-        record::encode(record, self.heap.seed(), at, place, (contents, self.content_crc), runs, |out| {
-            let mut i = 0;
-            while i < entries.len() {
-                let (start, _) = entries[i];
-                let len = entries[i..]
-                    .iter()
-                    .zip(0u64..RUN_WORDS_MAX)
-                    .take_while(|&(&(offset, _), n)| offset == start + n * WORD)
-                    .count();
-                out.push(record::run_word(start, len as u64));
-                out.extend(entries[i..i + len].iter().map(|&(_, value)| value));
-                i += len;
-            }
-        });
+        record::encode(record, self.heap.seed(), at, place, (contents, self.content_crc), entries);
+        let (words, max) = (record.len(), self.words_max());
+        if words > max {
+            return Err(HeapError::TooLarge { found: words, max });
+        }
         Ok(words)
     }
 

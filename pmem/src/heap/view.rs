@@ -23,13 +23,20 @@ pub trait View {
     where
         Self: Sized;
 
+    /// Runs `read` over the memory itself, which then is what the view sees. `None`, and nothing that was read counts, if it is
+    /// not just now: some words are being changed, or were meanwhile.
+    fn glance<R>(&self, read: impl FnOnce(&Self::Mem) -> R) -> Option<R>
+    where
+        Self: Sized;
+
     /// Words of one instant.
     #[inline(always)]
     fn words<const N: usize>(&self, offsets: [u64; N]) -> [u64; N]
     where
         Self: Sized,
     {
-        self.snapshot(|view| offsets.map(|offset| view.word(offset)))
+        self.glance(|mem| offsets.map(|offset| mem.load(offset)))
+            .unwrap_or_else(|| self.snapshot(|view| offsets.map(|offset| view.word(offset))))
     }
 
     /// Copies contents that never change while they can be reached.
@@ -99,15 +106,13 @@ impl<M: Mem> View for Reader<'_, M> {
     }
 
     #[inline(always)]
-    fn words<const N: usize>(&self, offsets: [u64; N]) -> [u64; N] {
+    fn glance<R>(&self, read: impl FnOnce(&M) -> R) -> Option<R> {
         let sequence = self.visible.sequence();
-        if sequence & 1 == 0 {
-            let words = offsets.map(|offset| self.heap.mem().load(offset));
-            if self.visible.is_still(sequence) {
-                return words;
-            }
+        if sequence & 1 == 1 {
+            return None;
         }
-        self.snapshot(|view| offsets.map(|offset| view.word(offset)))
+        let seen = read(self.heap.mem());
+        self.visible.is_still(sequence).then_some(seen)
     }
 
     fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {

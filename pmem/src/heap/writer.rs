@@ -47,6 +47,8 @@ pub(super) struct WriterState {
     pub(super) entries: Vec<(u64, u64)>,
     pub(super) completion_hints: CompletionHints,
     pub(super) trims: Trims,
+    /// The last batch that put contents, for each class of offsets that have the same hash.
+    put_marks: Box<[u64; PUT_MARKS]>,
     /// Lines of the last batch in place whose flush no fence has followed yet, and the thread that flushed them.
     unfenced: Vec<u64>,
     unfenced_by: usize,
@@ -73,6 +75,7 @@ impl WriterState {
             entries: Vec::new(),
             completion_hints: CompletionHints::default(),
             trims: Trims::default(),
+            put_marks: Box::new([0; PUT_MARKS]),
             unfenced: Vec::new(),
             unfenced_by: 0,
             is_tight: false,
@@ -80,6 +83,17 @@ impl WriterState {
         }
     }
 }
+
+impl WriterState {
+    /// The last batch that put contents at this offset, or at one of the same hash.
+    pub(super) fn put_mark(&mut self, offset: u64) -> &mut u64 {
+        let hash = offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PUT_MARKS.trailing_zeros());
+        &mut self.put_marks[hash as usize]
+    }
+}
+
+/// A power of two. More than there are contents in most batches.
+const PUT_MARKS: usize = 1 << 10;
 
 /// Freed blocks are sent to wait for their readers when they are so many; sooner when space is short.
 const SEND_AT: usize = 64;

@@ -378,24 +378,37 @@ impl Mem for Mapping {
     }
 
     #[inline]
-    fn read(&self, offset: u64, out: &mut [u8]) {
-        if out.is_empty() {
-            return;
+    fn store_all(&self, offset: u64, words: &[u64]) {
+        let to = run(self.base, offset, words.len(), self.store_len.load(Ordering::Acquire));
+        for (to, &word) in to.iter().zip(words) {
+            to.store(word, Ordering::Release);
         }
-        // The first and the last word, and what lies between: one check for all.
-        let last = offset.saturating_add((out.len() as u64 - 1) & !(WORD - 1));
-        check(offset, self.len.load(Ordering::Acquire));
-        check(last, self.len.load(Ordering::Acquire));
+    }
+
+    #[inline]
+    fn read(&self, offset: u64, out: &mut [u8]) {
+        let from = run(self.base, offset, out.len().div_ceil(8), self.len.load(Ordering::Acquire));
         let (words, rest) = out.as_chunks_mut::<8>();
-        // SAFETY: aligned, since the base is, and inside of what is mapped, as just checked; reached only atomically.
-        let word =
-            |i: usize| unsafe { AtomicU64::from_ptr(self.base.add(offset as usize).cast::<u64>().add(i)) };
-        for (i, out) in words.iter_mut().enumerate() {
-            *out = word(i).load(Ordering::Acquire).to_le_bytes();
+        for (out, word) in words.iter_mut().zip(from) {
+            *out = word.load(Ordering::Acquire).to_le_bytes();
         }
         if !rest.is_empty() {
-            let bytes = word(words.len()).load(Ordering::Acquire).to_le_bytes();
-            rest.copy_from_slice(&bytes[..rest.len()]);
+            let word = from[words.len()].load(Ordering::Acquire).to_le_bytes();
+            rest.copy_from_slice(&word[..rest.len()]);
+        }
+    }
+
+    #[inline]
+    fn write(&self, offset: u64, bytes: &[u8]) {
+        let to = run(self.base, offset, bytes.len().div_ceil(8), self.store_len.load(Ordering::Acquire));
+        let (words, rest) = bytes.as_chunks::<8>();
+        for (to, word) in to.iter().zip(words) {
+            to.store(u64::from_le_bytes(*word), Ordering::Release);
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            to[words.len()].store(u64::from_le_bytes(word), Ordering::Release);
         }
     }
 
@@ -452,6 +465,18 @@ impl Mem for Mapping {
             _ => Ok(()),
         }
     }
+}
+
+/// Consecutive words, all inside of `len`.
+#[inline(always)]
+fn run<'m>(base: *mut u8, offset: u64, words: usize, len: u64) -> &'m [AtomicU64] {
+    if words == 0 {
+        return &[];
+    }
+    check(offset, len);
+    check(offset.saturating_add((words as u64 - 1) * WORD), len);
+    // SAFETY: aligned, since the base is, and inside of what is mapped, as just checked; reached only atomically.
+    unsafe { std::slice::from_raw_parts(base.add(offset as usize).cast::<AtomicU64>(), words) }
 }
 
 /// Lets no access through that is not of one whole word inside of `len`, a multiple of the page size.

@@ -64,6 +64,14 @@ pub trait Mem: Send + Sync {
     /// Clears the bits that are not in `bits`. Gives the word as it was.
     fn fetch_and(&self, offset: u64, bits: u64) -> u64;
 
+    /// Stores consecutive words.
+    #[inline]
+    fn store_all(&self, offset: u64, words: &[u64]) {
+        for (i, &word) in words.iter().enumerate() {
+            self.store(offset + i as u64 * WORD, word);
+        }
+    }
+
     /// Copies bytes out, word by word. Only `offset` need be aligned.
     fn read(&self, offset: u64, out: &mut [u8]) {
         let (words, rest) = out.as_chunks_mut::<8>();
@@ -158,6 +166,10 @@ impl<M: Mem> Mem for Arc<M> {
 
     fn fetch_and(&self, offset: u64, bits: u64) -> u64 {
         (**self).fetch_and(offset, bits)
+    }
+
+    fn store_all(&self, offset: u64, words: &[u64]) {
+        (**self).store_all(offset, words);
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) {

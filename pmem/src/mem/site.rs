@@ -131,6 +131,8 @@ named! {
         R2ContentChecksum,
         /// R2: contents that a record's checksum covers hold immutable fields only.
         R2ImmutableOnly,
+        /// R2: the batch that puts contents does not change them.
+        R2ChangeInBatch,
         /// R3: the records of a batch are numbered, and replay stops at the first hole.
         R3StopAtHole,
         /// R4: nothing is applied in place before the fence.

@@ -1,8 +1,8 @@
 //! A hash map from bytes to bytes, with one writer and readers that are never blocked.
 //!
 //! All entries are in one list, in the order of their keys' bit-reversed hashes (a split-ordered list), and buckets are words that
-//! point into it (see buckets.rs). So a map grows by one word, and nothing is ever moved. Entries are immutable (node.rs); a new
-//! value is a new entry that takes the old one's place. The hash is SipHash-1-3 with the region's own key, so
+//! point into it (see buckets.rs). So a map grows by one word, and nothing is ever moved. A short value is changed in place by one
+//! of as many words; otherwise a new value is a new entry that takes the old one's place (node.rs). The hash is SipHash-1-3 with the region's own key, so
 //! nobody outside can choose keys that collide.
 //!
 //! ```text
@@ -17,6 +17,7 @@
 //! |---|---|---|---|
 //! | a read | 0 | | 0 |
 //! | insert of a new key | 1, that of the batch | 14; 2 more for the first, 4 when the number of buckets grows | 1 |
+//! | insert of a known key, in place | 1, that of the batch | 8, or 9 if the length changes, and the words of the value | 0 |
 //! | insert of a known key | 1, that of the batch | 14 | 1, and 1 freed |
 //! | removal | 1, that of the batch | 11 | 1 freed |
 //! | clear | 1, that of the batch | 17 | 0; the blocks go to the garbage list |
@@ -376,7 +377,7 @@ impl Map {
         let place = self.find_from(tx, start, hash, key)?;
         let order = hash.reverse_bits();
         if let Some(old) = place.found {
-            if replaces(tx, &old)? {
+            if replaces(tx, &old)? && !old.change_value(tx, value)? {
                 let next = tx.word(old.at());
                 let node = Node::create(tx, order, key, value, next)?;
                 tx.write(place.link_at, Link::Block(node).encode())?;

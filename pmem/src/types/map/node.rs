@@ -8,7 +8,9 @@
 //!      4.. the key, filled up with zeros to a whole word
 //!      ..  the value; or, outside, a link to its block
 //! ```
-//! All but word 0 never changes. The key needs no checksum of its own: its hash is in word 1.
+//! The key and its hash never change, nor do long values. A value of at most 128 bytes is changed in place by one of as many
+//! words, together with words 2 and 3; so these and the value are read at one instant. The key needs no checksum of its own: its
+//! hash is in word 1.
 
 use super::{KEY_MAX, VALUE_MAX};
 use crate::{
@@ -25,6 +27,8 @@ use std::cmp::Ordering;
 const HEADER: u64 = 4 * WORD;
 /// Longer values have a block of their own.
 pub(super) const VALUE_INSIDE_MAX: usize = 4096;
+/// Values of so many bytes are changed in place. A multiple of a word: of a node it can be said for its whole life.
+const CHANGEABLE_MAX: u64 = 128;
 const OUTSIDE: u64 = 1 << 31;
 
 /// What the header of a node says. It is the node's own: its check was right.
@@ -34,8 +38,20 @@ pub(super) struct Node {
     order: u64,
     key_bytes: u32,
     value_bytes: u32,
-    value_crc: u32,
     is_outside: bool,
+    /// Word 3.
+    checks: u64,
+}
+
+/// Word 2 of a node.
+fn lens(key_bytes: u32, is_outside: bool, value_bytes: u32) -> u64 {
+    u64::from(key_bytes) | if is_outside { OUTSIDE } else { 0 } | u64::from(value_bytes) << 32
+}
+
+/// Word 3 of the node at `at`, whose value stands at the offset beside it.
+fn checks<V: View>(view: &V, at: u64, order: u64, lens: u64, (value_at, value): (u64, &[u8])) -> u64 {
+    u64::from(check32(view.heap().seed(), at, &[order, lens]))
+        | u64::from(content_crc(view, value_at, value)) << 32
 }
 
 fn padded(bytes: u32) -> u64 {
@@ -46,9 +62,14 @@ impl Node {
     /// Reads the header of the node at an offset that was read from the region.
     #[inline]
     pub(super) fn load<V: View>(view: &V, at: u64) -> Result<Self, HeapError> {
-        let corrupt = HeapError::Corrupt { offset: at };
         view.check(at, HEADER)?;
-        let [order, lens, checks] = [1, 2, 3].map(|i| view.content_word(at + i * WORD));
+        let [order, lens, checks] = view.words([1, 2, 3].map(|i| at + i * WORD));
+        Self::parse(view, at, order, lens, checks)
+    }
+
+    #[inline]
+    fn parse<V: View>(view: &V, at: u64, order: u64, lens: u64, checks: u64) -> Result<Self, HeapError> {
+        let corrupt = HeapError::Corrupt { offset: at };
         if checks as u32 != check32(view.heap().seed(), at, &[order, lens]) {
             return Err(corrupt);
         }
@@ -57,8 +78,8 @@ impl Node {
             order,
             key_bytes: lens as u32 & !(OUTSIDE as u32),
             value_bytes: (lens >> 32) as u32,
-            value_crc: (checks >> 32) as u32,
             is_outside: lens & OUTSIDE != 0,
+            checks,
         };
         if u64::from(node.key_bytes) > KEY_MAX || u64::from(node.value_bytes) > VALUE_MAX {
             return Err(corrupt);
@@ -79,6 +100,15 @@ impl Node {
     /// Where the value begins, or the link to it.
     fn value_at(&self) -> u64 {
         self.key_at() + padded(self.key_bytes)
+    }
+
+    /// Word 2.
+    fn lens(&self) -> u64 {
+        lens(self.key_bytes, self.is_outside, self.value_bytes)
+    }
+
+    fn value_crc(&self) -> u32 {
+        (self.checks >> 32) as u32
     }
 
     pub(super) fn value_bytes(&self) -> u32 {
@@ -143,16 +173,79 @@ impl Node {
     /// Copies the value out and checks it.
     #[inline]
     pub(super) fn read_value<V: View>(&self, view: &V, out: &mut Vec<u8>) -> Result<(), HeapError> {
-        let at = match self.is_outside {
-            false => self.value_at(),
-            true => self.value_block(view)?.map_or(self.value_at(), |block| block.offset),
-        };
+        if self.is_changeable() {
+            return self.read_changeable(view, out);
+        }
+        let at = self.value_block(view)?.map_or(self.value_at(), |block| block.offset);
         out.resize(self.value_bytes as usize, 0);
         view.contents(at, out);
-        if content_crc(view, at, out) != self.value_crc {
+        if content_crc(view, at, out) != self.value_crc() {
             return Err(HeapError::Corrupt { offset: at });
         }
         Ok(())
+    }
+
+    /// Whether its value is changed in place.
+    fn is_changeable(&self) -> bool {
+        !self.is_outside && u64::from(self.value_bytes) <= CHANGEABLE_MAX
+    }
+
+    #[inline]
+    fn read_changeable<V: View>(&self, view: &V, out: &mut Vec<u8>) -> Result<(), HeapError> {
+        let value_at = self.value_at();
+        let header_at = [2, 3].map(|i| self.at + i * WORD);
+        let padded_bytes = padded(self.value_bytes) as usize;
+        out.resize(padded_bytes, 0);
+        let glance = view.glance(|mem| {
+            mem.read(value_at, out);
+            header_at.map(|at| mem.load(at))
+        });
+        let [lens, checks] = glance.unwrap_or_else(|| {
+            view.snapshot(|view| {
+                for (i, word) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                    *word = view.word(value_at + i as u64 * WORD).to_le_bytes();
+                }
+                header_at.map(|at| view.word(at))
+            })
+        });
+        let corrupt = HeapError::Corrupt { offset: value_at };
+        let mut now = *self;
+        if [lens, checks] != [self.lens(), self.checks] {
+            // It was changed since its header was read.
+            now = Self::parse(view, self.at, self.order, lens, checks)?;
+            if now.bytes() != self.bytes() || now.value_at() != value_at || !now.is_changeable() {
+                return Err(corrupt);
+            }
+        }
+        out.truncate(now.value_bytes as usize);
+        if content_crc(view, value_at, out) != now.value_crc() {
+            return Err(corrupt);
+        }
+        Ok(())
+    }
+
+    /// Changes the value in place. Says whether that could be.
+    pub(super) fn change_value<M: Mem>(&self, tx: &mut Tx<'_, M>, value: &[u8]) -> Result<bool, HeapError> {
+        let is_of_its_size =
+            value.len() as u64 <= CHANGEABLE_MAX && padded(value.len() as u32) == padded(self.value_bytes);
+        if !self.is_changeable() || !is_of_its_size || !tx.can_change(self.at + WORD) {
+            return Ok(false);
+        }
+        let lens = lens(self.key_bytes, false, value.len() as u32);
+        let checks = checks(tx, self.at, self.order, lens, (self.value_at(), value));
+        let (words, rest) = value.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = (!rest.is_empty()).then_some(last);
+        let places = (self.value_at()..).step_by(WORD as usize);
+        let value = words.iter().chain(&last).map(|&word| u64::from_le_bytes(word));
+        let header = [(self.at + 2 * WORD, lens), (self.at + 3 * WORD, checks)];
+        for (at, word) in header.into_iter().chain(places.zip(value)) {
+            if tx.word(at) != word {
+                tx.write(at, word)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Makes a node whose link is `next`.
@@ -175,9 +268,8 @@ impl Node {
         let at =
             tx.allocate(HEADER + key_bytes + if is_outside { WORD } else { padded(value.len() as u32) })?;
         let value_at = value_block.unwrap_or(at + HEADER + key_bytes);
-        let lens = key.len() as u64 | if is_outside { OUTSIDE } else { 0 } | (value.len() as u64) << 32;
-        let checks = u64::from(check32(tx.heap().seed(), at, &[order, lens]))
-            | u64::from(content_crc(tx, value_at, value)) << 32;
+        let lens = lens(key.len() as u32, is_outside, value.len() as u32);
+        let checks = checks(tx, at, order, lens, (value_at, value));
         let linked = value_block.map(|block| Link::Block(block).encode().to_le_bytes());
         let tail: &[u8] = linked.as_ref().map_or(value, |link| link);
         let len = 3 * WORD as usize + key_bytes as usize + tail.len();

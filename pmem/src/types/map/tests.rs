@@ -261,9 +261,22 @@ fn an_operation_costs_one_fence_and_as_much_as_the_table_says() {
         assert!(in_place <= words - 5, "{what}: {cost:?}");
         cost.stores - content
     };
-    let stores =
-        check("update", 14, 17, kit.cost(|tx| map.insert(tx, &7_u64.to_le_bytes(), &[2; 100]).map(drop)));
-    assert!((14 + 3..=16 + 4).contains(&stores), "{stores}");
+    // In place, a value of 13 words: the record, then the checks and the value.
+    let update = kit.cost(|tx| map.insert(tx, &7_u64.to_le_bytes(), &[2; 100]).map(drop));
+    let stores = check("update in place", 8 + 13, 0, update);
+    assert_eq!(stores, 8 + 13 + 1 + 13);
+    let update = kit.cost(|tx| map.insert(tx, &7_u64.to_le_bytes(), &[3; 99]).map(drop));
+    let stores = check("update in place, of another length", 9 + 13, 0, update);
+    assert_eq!(stores, 9 + 13 + 2 + 13);
+    // By a new entry. The first of its size takes a chunk.
+    for i in 0..20_u64 {
+        kit.run(|tx| map.insert(tx, &i.to_le_bytes(), &[1; 200]));
+    }
+    let update = kit.cost(|tx| map.insert(tx, &7_u64.to_le_bytes(), &[2; 200]).map(drop));
+    // One word less if both entries' bits are in the same word.
+    let stores = check("update", 14, 29, update);
+    assert!((12 + 3..=16 + 4).contains(&stores), "{stores}");
+    kit.run(|tx| map.insert(tx, &7_u64.to_le_bytes(), &[1; 100]));
     let stores = check("remove", 11, 0, kit.cost(|tx| map.remove(tx, &7_u64.to_le_bytes()).map(drop)));
     assert_eq!(stores, 11 + 3);
     let stores =
@@ -397,11 +410,21 @@ fn a_map_that_is_cleared_and_filled_in_one_block_is_never_seen_otherwise() {
     kit.check();
 }
 
-/// A reader in whose way a writer comes: at the `step`-th word that it reads.
+/// A reader in whose way a writer comes: at the `step`-th of the words that it reads, and before and after each glance.
 struct Disturbed<'a> {
     reader: crate::Reader<'a, Sim>,
     step: std::cell::Cell<u32>,
     disturb: &'a dyn Fn(),
+}
+
+impl Disturbed<'_> {
+    fn take_step(&self) {
+        let left = self.step.get();
+        self.step.set(left.wrapping_sub(1));
+        if left == 0 {
+            (self.disturb)();
+        }
+    }
 }
 
 impl View for Disturbed<'_> {
@@ -416,12 +439,17 @@ impl View for Disturbed<'_> {
     }
 
     fn word(&self, offset: u64) -> u64 {
-        let left = self.step.get();
-        self.step.set(left.wrapping_sub(1));
-        if left == 0 {
-            (self.disturb)();
-        }
+        self.take_step();
         self.reader.word(offset)
+    }
+
+    fn glance<R>(&self, read: impl FnOnce(&Sim) -> R) -> Option<R> {
+        self.take_step();
+        self.reader.glance(|mem| {
+            let seen = read(mem);
+            self.take_step();
+            seen
+        })
     }
 
     fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {
