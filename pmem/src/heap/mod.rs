@@ -148,13 +148,18 @@ impl<M: Mem> Heap<M> {
         if mem.len() < state.region_bytes {
             return Err(HeapOpenError::Truncated { have: mem.len(), need: state.region_bytes });
         }
-        let clean = state.shutdown == Shutdown::Clean;
-        state.run_id += 1;
+        // Where a newer state may have been, it said that the region is open. Recovery changes nothing of one that is closed.
+        let clean = state.shutdown == Shutdown::Clean && !state.may_be_stale(&mem, seed);
+        // A run of a state that is lost must not come again: its records would count again.
+        let layout = &superblock.layout;
+        let known_runs = (0..layout.geometry().shards)
+            .filter_map(|shard| Watermark::load(&mem, seed, layout.shard_header(shard)))
+            .map(|watermark| watermark.run_id);
+        state.run_id = known_runs.fold(state.run_id, u64::max).saturating_add(1);
         state.shutdown = Shutdown::Open;
         state.boot_id = boot_id;
         state.store_next(&mem, seed);
         mem.health()?;
-        let layout = &superblock.layout;
         let batch_words = layout.geometry().ring_slot_bytes as usize / 8;
         let mut shards = Vec::with_capacity(layout.geometry().shards as usize);
         let chunk_count = layout.chunk_count(state.region_bytes);

@@ -1,6 +1,6 @@
 //! Recovery of a shard: replays the last two batches of its ring.
 //!
-//! Reads four record headers and the records of two batches, whatever the region holds. Every word is stored as
+//! Reads four records and those of two batches, whatever the region holds. Every word is stored as
 //! the records say, so doing it twice, or after a crash in its middle, gives the same.
 
 use super::{
@@ -36,6 +36,9 @@ pub(super) fn recover_shard(
     let corrupt = |what| HeapOpenError::CorruptShard { shard, what };
     let header = layout.shard_header(shard);
     let watermark = Watermark::load(mem, seed, header).ok_or(corrupt("watermark"))?;
+    if has_later_run(mem, layout, seed, shard, watermark) {
+        return Err(corrupt("watermark"));
+    }
     if clean {
         // The run goes on, and its next batch will say how many records the last one had.
         let Some((run_id, batch)) = last_batch(mem, layout, seed, shard, watermark) else {
@@ -103,6 +106,16 @@ pub(super) fn last_batch(
             counts.then_some((place.run_id, place.batch))
         })
         .max_by_key(|&(_, batch)| batch)
+}
+
+/// Whether the ring has a record of a run that the watermark does not know of. A run's records are written after its
+/// watermark is durable; so the newest watermark is damaged then, and the records that an older one lets count are stale.
+fn has_later_run(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark: Watermark) -> bool {
+    let room = layout.geometry().ring_slot_bytes as usize / 8;
+    (0..4).any(|slot| {
+        first_record(mem, seed, layout.ring_slot(shard, slot), room)
+            .is_some_and(|record| record.place.run_id > watermark.run_id)
+    })
 }
 
 fn first_record(mem: &impl Mem, seed: u32, at: u64, room: usize) -> Option<Record> {

@@ -166,3 +166,29 @@ fn a_grouped_block_that_panics_does_so_in_its_own_thread() {
     assert_eq!(heap.reader(0).word(block), 0);
     heap.atomically(0, |tx| tx.write(block, 2)).unwrap();
 }
+
+/// The newest state slot said "open", and is damaged; the one before says "closed in order". Taken at its word, that left out
+/// the recovery, and the run that follows got the number of the one that was lost.
+#[test]
+fn a_damaged_state_slot_costs_no_batch_and_no_run_comes_again() {
+    let first = heap();
+    let block = allocate(&first, 64).unwrap();
+    first.atomically(0, |tx| tx.write(block, 1)).unwrap();
+    first.mark_clean().unwrap();
+    let durable = |heap: &Heap<Sim>| Sim::with_words(heap.mem().config(), heap.mem().durable_words());
+    let damage_state = |image: &Sim, seed| {
+        let newest = crate::layout::State::load(image, seed).unwrap();
+        let slot = crate::layout::STATE + newest.generation % 2 * crate::mem::LINE;
+        image.store(slot + WORD, !image.load(slot + WORD));
+    };
+    let second = Heap::open(durable(&first), [0; 16]).unwrap();
+    second.atomically(0, |tx| tx.write(block, 2)).unwrap();
+    let image = durable(&second);
+    assert_eq!(image.load(block), 1, "the batch stands in its ring alone");
+    damage_state(&image, second.seed());
+    let third = Heap::open(image, [0; 16]).unwrap();
+    assert_eq!(third.reader(0).word(block), 2);
+    let image = durable(&third);
+    damage_state(&image, third.seed());
+    assert!(Heap::open(image, [0; 16]).unwrap().run_id() > third.run_id());
+}

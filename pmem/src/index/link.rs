@@ -182,4 +182,9 @@ mod tests {
         assert_eq!(seal(0), 0);
         assert_eq!(unseal(seal(7)), Some(7));
     }
+
+    #[test]
+    fn a_word_of_a_lost_page_is_no_link() {
+        assert_eq!(unseal(crate::mapping::LOST), None);
+    }
 }

@@ -43,6 +43,13 @@ pub struct State {
 #[error("both state slots are damaged")]
 pub struct StateError;
 
+/// The words of the slot that stands at an offset of both slots' bytes.
+fn words_of(bytes: &[u8; 2 * LINE as usize], at: usize) -> [u64; WORDS] {
+    std::array::from_fn(|i| {
+        u64::from_le_bytes(bytes[at + i * 8..at + i * 8 + 8].try_into().expect("8 bytes"))
+    })
+}
+
 impl State {
     /// The state of a region that has just been made.
     #[must_use]
@@ -95,12 +102,7 @@ impl State {
     /// # Errors
     /// If neither slot is whole.
     pub fn decode_slots(bytes: &[u8; 2 * LINE as usize], seed: u32) -> Result<Self, StateError> {
-        let slot = |at: usize| {
-            let words = std::array::from_fn(|i| {
-                u64::from_le_bytes(bytes[at + i * 8..at + i * 8 + 8].try_into().expect("8 bytes"))
-            });
-            Self::decode(&words, seed)
-        };
+        let slot = |at: usize| Self::decode(&words_of(bytes, at), seed);
         Self::newest([slot(0), slot(LINE as usize)])
     }
 
@@ -111,6 +113,27 @@ impl State {
     pub fn load(mem: &impl Mem, seed: u32) -> Result<Self, StateError> {
         let slot = |at: u64| Self::decode(&std::array::from_fn(|i| mem.load(at + i as u64 * WORD)), seed);
         Self::newest([slot(STATE), slot(STATE + LINE)])
+    }
+
+    /// Whether this one, the newest that is whole, may not have been the newest: the slot beside it is damaged.
+    pub(crate) fn may_be_stale(&self, mem: &impl Mem, seed: u32) -> bool {
+        let slot = STATE + self.other_slot();
+        self.is_alone(&std::array::from_fn(|i| mem.load(slot + i as u64 * WORD)), seed)
+    }
+
+    /// The same, for the bytes of both slots as [`decode_slots`](Self::decode_slots) takes them.
+    pub(crate) fn may_be_stale_in(&self, bytes: &[u8; 2 * LINE as usize], seed: u32) -> bool {
+        self.is_alone(&words_of(bytes, self.other_slot() as usize), seed)
+    }
+
+    fn other_slot(&self) -> u64 {
+        (self.generation + 1) % 2 * LINE
+    }
+
+    /// Beside the first state of a region there are zeros, beside any other the one before.
+    fn is_alone(&self, other: &[u64; WORDS], seed: u32) -> bool {
+        let was_written = self.generation > 1 || *other != [0; WORDS];
+        was_written && Self::decode(other, seed).is_none()
     }
 
     /// Writes this state as the next generation, into the slot that does not hold the newest. One fence.

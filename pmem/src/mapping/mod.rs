@@ -24,6 +24,8 @@ mod space;
 pub use cpu::{CpuFeatures, Instruction, WriteBack};
 pub use domain::{Domain, DomainError, DomainRequest, Persistence};
 pub use faults::{Call, Fault, Faults};
+#[cfg(test)]
+pub(crate) use sigbus::LOST;
 pub use sigbus::SigbusError;
 pub use space::PAGE;
 

@@ -23,7 +23,7 @@ pub const WORD: u64 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MediaError {
-    /// The file was cut short while it was mapped; what stood there reads as zeros.
+    /// The file was cut short while it was mapped; what stood there reads as words that mean nothing.
     #[error("the region's file was truncated while it was open")]
     RegionLost,
     /// Writing to the file, or making it durable, failed. What the file holds now is what recovery will find, and nothing

@@ -21,6 +21,8 @@ pub(super) struct Header {
     pub(super) state: State,
     /// The slot before the newest, if it is whole.
     pub(super) state_before: Option<State>,
+    /// Whether a newer state may be lost: the slot beside the newest is damaged.
+    pub(super) may_be_stale: bool,
 }
 
 impl Header {
@@ -40,11 +42,12 @@ impl Header {
         let newest = (state.generation % 2 * LINE) as usize;
         other[newest..newest + LINE as usize].fill(0);
         let state_before = State::decode_slots(&other, seed).ok();
+        let may_be_stale = state.may_be_stale_in(&slots, seed);
         let need = state.region_bytes.max(superblock.layout.bytes_min());
         if have < need {
             return Err(OpenError::Truncated { have, need });
         }
-        Ok(Self { superblock, state, state_before })
+        Ok(Self { superblock, state, state_before, may_be_stale })
     }
 }
 

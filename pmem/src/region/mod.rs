@@ -191,7 +191,7 @@ impl Region {
         lock.name(header.superblock.identity.uuid)?;
         let boot_id = check_power_loss(&header.state, options)?;
         let domain = options.domain_request().find(&options.io, file.as_fd())?;
-        if domain != Domain::File && log::is_needed(&header.state) {
+        if domain != Domain::File && log::is_to_be_read(path, &header, options) {
             log::replay(path, file, &mut header, options)?;
         }
         let mut log = None;

@@ -165,4 +165,11 @@ mod tests {
             assert!(unseal(1 << bit, 8).is_err(), "bit {bit} of a zero");
         }
     }
+
+    #[test]
+    fn a_word_of_a_lost_page_is_neither_a_link_nor_a_number() {
+        let lost = crate::mapping::LOST;
+        assert!(Link::decode(lost, 8).is_err() && unseal(lost, 8).is_err());
+        assert_eq!(crate::types::Kind::from_number(lost & 0xffff), None);
+    }
 }

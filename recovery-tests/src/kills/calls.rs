@@ -2,7 +2,7 @@
 //! checks can say what any number of calls leaves.
 
 use abide_pmem::{
-    Entry, Geometry, Heap, Index, IndexError, Mapping, Persistence, RegionOptions, Tx,
+    Entry, Geometry, Heap, Index, IndexError, Mapping, Persistence, RegionOptions, Tx, line_log,
     types::{
         Bytes, Kind, List, Map, Persistent as _, Register, TypeError,
         completions::{Arrival, Completions},
@@ -13,8 +13,10 @@ use std::str::FromStr;
 
 /// Shards of the region.
 pub(crate) const SHARDS: u32 = 3;
-/// Bytes of the region.
-pub(crate) const REGION_BYTES: u64 = 12 << 20;
+/// Bytes of a new region: it must grow for what is put into it.
+pub(crate) const REGION_BYTES: u64 = 1 << 20;
+/// Bytes up to which it grows without need.
+pub(crate) const GROWN_BYTES: u64 = 32 << 20;
 /// Keys of the shared map that one client of a shard sets.
 const KEYS: u64 = 12;
 /// Names that one thread creates and deletes.
@@ -72,9 +74,34 @@ impl FromStr for Progress {
     }
 }
 
-/// How the region is created and opened: small, so that blocks and chunks are soon used again.
-pub(crate) fn options() -> RegionOptions {
+/// What the region must survive, of which the death of its process is a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Promise {
+    /// Shared pages of the page cache.
+    ProcessCrash,
+    /// On ordinary files: private pages, and a log.
+    PowerFail,
+}
+
+impl Promise {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ProcessCrash => "process-crash",
+            Self::PowerFail => "power-fail",
+        }
+    }
+}
+
+/// How the region is created and opened: small, so that blocks and chunks are soon used again, and a log is soon full.
+pub(crate) fn options(promise: Promise) -> RegionOptions {
+    let persistence = match promise {
+        Promise::ProcessCrash => Persistence::ProcessCrash,
+        Promise::PowerFail => Persistence::PowerFail,
+    };
     RegionOptions {
+        // A kill does not ask whether a tmpfs survives power losses, and where a sync costs nothing more happens before it.
+        force_file_system: true,
+        log: line_log::Options::new(1 << 20, 512).expect("sizes that a log can have"),
         geometry: Geometry {
             shards: SHARDS,
             lanes: 8,
@@ -86,7 +113,7 @@ pub(crate) fn options() -> RegionOptions {
             directory_pages: 16,
         },
         reserve: 64 << 20,
-        ..RegionOptions::new(Persistence::ProcessCrash)
+        ..RegionOptions::new(persistence)
     }
 }
 

@@ -81,7 +81,14 @@ impl Expected {
         self.check_names(heap, acknowledged)?;
         check_blocks(heap)?;
         ensure!(heap.index().check().context("the index")? == survey, "the index has changed");
-        ensure!(words_of(heap) == before, "the last calls were repeated, and something changed");
+        let after = words_of(heap);
+        let differs = |word: usize| before[word] != after[word] && !is_cleaned(before[word], after[word]);
+        if let Some(word) = (0..before.len()).find(|&word| differs(word)) {
+            let (at, before, after) = (word * 8, before[word], after[word]);
+            bail!(
+                "the last calls were repeated, and something changed: {before:#x} at {at:#x} is {after:#x}"
+            );
+        }
         Ok(Progress { calls: self.calls.clone(), names: acknowledged.names.clone() })
     }
 
@@ -263,10 +270,15 @@ fn check_blocks(heap: &Heap<Mapping>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A sum over all words of the zones.
-fn words_of(heap: &Heap<Mapping>) -> u64 {
+/// Whether both are the same link of the index, which was not known to be durable before: looking a name up made it so. It is known
+/// by the run that set its mark, modulo 16, so one that a kill left marked may be met as often as that.
+fn is_cleaned(before: u64, after: u64) -> bool {
+    const OFFSET_AND_FLAGS: u64 = 0x0000_ffff_ffff_ffff;
+    before & 1 == 1 && before & OFFSET_AND_FLAGS & !1 == after & OFFSET_AND_FLAGS
+}
+
+/// All words of the region.
+fn words_of(heap: &Heap<Mapping>) -> Vec<u64> {
     let mem = heap.mem();
-    (0..mem.len() / 8).fold(0, |sum: u64, word| {
-        (sum ^ mem.load(word * 8)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
-    })
+    (0..mem.len() / 8).map(|word| mem.load(word * 8)).collect()
 }

@@ -2,14 +2,14 @@
 //!
 //! One process opens the region and has threads make exactly-once calls and change names; it acknowledges each
 //! through a pipe once it has returned ([`writer`](write())). The other kills it, opens the region itself and checks
-//! it (check.rs). Some kills come while the region is being created or recovered; after some of these there is no
+//! it (check.rs). The region begins small and grows while the threads write. Some kills come while the region is being created or recovered; after some of these there is no
 //! check, so that the next process has to recover what is left of a recovery.
 
 mod calls;
 mod check;
 mod writer;
 
-pub use calls::{Fault, Progress};
+pub use calls::{Fault, Progress, Promise};
 pub use writer::{Writer, write};
 
 use abide_pmem::{Region, region::OpenError};
@@ -20,7 +20,7 @@ use fastrand::Rng;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
@@ -33,7 +33,7 @@ const SIGKILL: i32 = 9;
 /// What `kills` is told.
 #[derive(Debug, clap::Args)]
 pub struct Kills {
-    /// How often to kill, in each folder.
+    /// How often to kill, in each folder and for each promise.
     #[arg(long, default_value_t = 1_000)]
     rounds: u64,
     /// Where the region is. May be repeated. [default: /dev/shm, and the folder for temporary files]
@@ -58,6 +58,7 @@ struct Report {
     in_recovery: u64,
     checks: u64,
     calls: u64,
+    growths: u64,
 }
 
 /// Kills in all folders; prints what was done.
@@ -72,27 +73,40 @@ pub fn kills(arguments: &Kills) -> anyhow::Result<()> {
     ensure!(arguments.threads > 0, "no threads");
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     for dir in dirs {
-        let path = dir.join(format!("abide-kills-{}-{seed}", std::process::id()));
-        let begun = Instant::now();
-        let run = Run::new(arguments, path.clone(), seed);
-        let report = run.all().with_context(|| {
-            format!("seed {seed}, region {} with {} threads", path.display(), arguments.threads)
-        })?;
-        let Report { rounds, in_creation, in_recovery, checks, calls } = report;
-        println!(
-            "{}: kills {rounds} in creation {in_creation} in recovery {in_recovery} checks {checks} calls {calls} \
-             seconds {:.1} seed {seed}",
-            dir.display(),
-            begun.elapsed().as_secs_f64()
-        );
-        std::fs::remove_file(&path).ok();
+        for promise in [Promise::ProcessCrash, Promise::PowerFail] {
+            let path = dir.join(format!("abide-kills-{}-{}-{seed}", promise.name(), std::process::id()));
+            let begun = Instant::now();
+            let run = Run::new(arguments, path.clone(), promise, seed);
+            let report = run.all().with_context(|| {
+                let threads = arguments.threads;
+                format!("seed {seed}, {}, region {} with {threads} threads", promise.name(), path.display())
+            })?;
+            let Report { rounds, in_creation, in_recovery, checks, calls, growths } = report;
+            println!(
+                "{} {}: kills {rounds} in creation {in_creation} in recovery {in_recovery} checks {checks} calls \
+                 {calls} growths {growths} seconds {:.1} seed {seed}",
+                dir.display(),
+                promise.name(),
+                begun.elapsed().as_secs_f64()
+            );
+            remove(&path);
+        }
     }
     Ok(())
+}
+
+/// Removes a region, and its log if it has one.
+fn remove(path: &Path) {
+    let mut log = path.as_os_str().to_owned();
+    log.push(".log");
+    std::fs::remove_file(path).ok();
+    std::fs::remove_file(log).ok();
 }
 
 struct Run<'a> {
     arguments: &'a Kills,
     path: PathBuf,
+    promise: Promise,
     seed: u64,
     rng: Rng,
     report: Report,
@@ -105,13 +119,17 @@ struct Said {
     opening: bool,
     opened: bool,
     acknowledged: Progress,
+    /// Bytes up to which the region had grown, and how often.
+    grown: u64,
+    growths: u64,
 }
 
 impl<'a> Run<'a> {
-    fn new(arguments: &'a Kills, path: PathBuf, seed: u64) -> Self {
+    fn new(arguments: &'a Kills, path: PathBuf, promise: Promise, seed: u64) -> Self {
         Self {
             arguments,
             path,
+            promise,
             seed,
             rng: Rng::with_seed(seed),
             report: Report::default(),
@@ -123,6 +141,7 @@ impl<'a> Run<'a> {
         let fresh = |seed, threads| (Expected::new(seed, threads), Progress::none(threads));
         let threads = self.arguments.threads;
         let (mut expected, mut progress) = fresh(self.seed, threads);
+        let mut grown = 0;
         for round in 0..self.arguments.rounds {
             let existed = self.path.exists();
             let early = !existed && self.rng.bool() || self.rng.u32(..4) == 0;
@@ -135,12 +154,16 @@ impl<'a> Run<'a> {
             let old: u64 = progress.calls.iter().chain(&progress.names).sum();
             self.report.calls += new.saturating_sub(old);
             progress = said.acknowledged;
+            grown = grown.max(said.grown);
+            self.report.growths += said.growths;
             let is_last = round + 1 == self.arguments.rounds;
             if early && self.rng.bool() && !is_last {
                 continue;
             }
-            match Region::open(&self.path, &options()) {
+            match Region::open(&self.path, &options(self.promise)) {
                 Ok(region) => {
+                    let bytes = region.bytes();
+                    ensure!(bytes >= grown, "round {round}: it had grown to {grown} bytes and has {bytes}");
                     progress = expected
                         .check(region.heap(), &progress)
                         .with_context(|| format!("after the kill of round {round}"))?;
@@ -154,8 +177,9 @@ impl<'a> Run<'a> {
             }
             // Now and then from the start, to kill creations too.
             if self.rng.u32(..16) == 0 && !is_last {
-                std::fs::remove_file(&self.path).ok();
+                remove(&self.path);
                 (expected, progress) = fresh(self.seed, threads);
+                grown = 0;
             }
         }
         Ok(self.report)
@@ -165,6 +189,7 @@ impl<'a> Run<'a> {
     fn kill_one(&mut self, after: &Progress, early: bool) -> anyhow::Result<Said> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("pmem-writer").arg("--path").arg(&self.path);
+        command.args(["--promise", self.promise.name()]);
         command.args(["--seed", &self.seed.to_string(), "--after", &after.to_string()]);
         if let Some(fault) = self.arguments.fault {
             let value = clap::ValueEnum::to_possible_value(&fault).context("a fault has a name")?;
@@ -182,7 +207,8 @@ impl<'a> Run<'a> {
             output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let patience = Duration::from_secs(PATIENCE_S);
-        let mut said = Said { opening: false, opened: false, acknowledged: after.clone() };
+        let mut said =
+            Said { opening: false, opened: false, acknowledged: after.clone(), grown: 0, growths: 0 };
         if early {
             // It kills itself, by the clock that it starts when it begins to open: from here it cannot be timed as well.
             child.wait()?;
@@ -232,6 +258,11 @@ impl Said {
     fn hear_call(&mut self, line: &str) -> anyhow::Result<()> {
         let words: Vec<&str> = line.split(' ').collect();
         let [what, who, sequence] = words[..] else { bail!("what is that?") };
+        if what == "g" {
+            self.grown = self.grown.max(sequence.parse()?);
+            self.growths += 1;
+            return Ok(());
+        }
         let of = if what == "c" { &mut self.acknowledged.calls } else { &mut self.acknowledged.names };
         let last = of.get_mut(who.parse::<usize>()?).context("nobody has this number")?;
         let sequence: u64 = sequence.parse()?;

@@ -1,7 +1,7 @@
 //! What happens when the file of a mapped region is cut short.
 //!
 //! No lock keeps another process from truncating the file. The next access behind its new end is a SIGBUS, which would end
-//! a process that serves other regions too. Instead the handler here maps a page of zeros over the hole and poisons the
+//! a process that serves other regions too. Instead the handler here maps a page of [`LOST`] over the hole and poisons the
 //! region: every later [`health`](crate::Mem::health) says [`RegionLost`](MediaError::RegionLost), so nothing
 //! more is acknowledged. It does the same when the kernel reports a memory error in a mapped page.
 //!
@@ -20,10 +20,14 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap_fixed};
 
 use super::health::Health;
 use crate::mem::MediaError;
+
+/// What each word of a lost page reads as. Zeros would be taken for values that are empty, and readers do not ask for the
+/// region's health. This is no value of anything: no type, no offset, no link, no length, no check sum.
+pub(crate) const LOST: u64 = 0xdead_beef_dead_bee8;
 
 /// How many mappings can be guarded at a time. As many as fit into the addresses of a process at the default reserve.
 const SLOTS: usize = 128;
@@ -159,24 +163,34 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     chain(signal, info, context);
 }
 
-/// If a region covers the address, puts a page of zeros there and poisons the region. Says whether it did.
+/// If a region covers the address, puts a page of [`LOST`] there and poisons the region. Says whether it did.
 fn cover_hole(address: usize) -> bool {
     let Some(health) = TABLE.iter().find_map(|slot| slot.covering(address)) else { return false };
     // SAFETY: the slot covers the address, so its guard lives (see the top) and keeps the health alive.
     unsafe { (*health).poison(MediaError::RegionLost) };
     let page_bytes = PAGE_BYTES.load(Ordering::SeqCst);
     let page = address & !(page_bytes - 1);
-    // SAFETY: the page is in the region's own range, which is reached only atomically, and holds nothing that can be
-    // read. rustix makes the system call itself: it touches neither errno nor the heap.
-    let mapped = unsafe {
+    // Filled elsewhere, and then moved there whole, so that no other thread sees it half full.
+    // SAFETY: the kernel chooses the addresses. rustix makes the system call itself: it touches neither errno nor the heap.
+    let fresh = unsafe {
         mmap_anonymous(
-            ptr::without_provenance_mut(page),
+            ptr::null_mut(),
             page_bytes,
             ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
         )
     };
-    mapped.is_ok()
+    let Ok(fresh) = fresh else { return false };
+    for i in 0..page_bytes / size_of::<u64>() {
+        // SAFETY: inside of the page that was just mapped, of which nobody else knows.
+        unsafe { fresh.cast::<u64>().add(i).write_volatile(LOST) };
+    }
+    // SAFETY: the page moved away is ours; the one that it replaces is in the region's own range, which is reached only
+    // atomically, and holds nothing that can be read.
+    let moved = unsafe {
+        mremap_fixed(fresh, page_bytes, page_bytes, MremapFlags::MAYMOVE, ptr::without_provenance_mut(page))
+    };
+    moved.is_ok()
 }
 
 /// Does what would have been done without us.

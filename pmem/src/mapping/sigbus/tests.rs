@@ -81,7 +81,7 @@ fn a_truncated_file_poisons_its_region_and_no_other() {
         }
         Io::new().truncate(borrow(&file), 4 * PAGE).unwrap();
         assert_eq!((mem.load(3 * PAGE), mem.health()), (4, Ok(())));
-        assert_eq!((mem.load(4 * PAGE), mem.health()), (0, Err(MediaError::RegionLost)), "{folder:?}");
+        assert_eq!((mem.load(4 * PAGE), mem.health()), (LOST, Err(MediaError::RegionLost)), "{folder:?}");
         mem.store(9 * PAGE, 5);
         assert_eq!((mem.load(9 * PAGE), mem.load(0)), (5, 1));
         assert_eq!(mem.sync(), Err(MediaError::RegionLost));
@@ -120,7 +120,7 @@ fn a_grown_part_is_guarded_too() {
     mem.grow(2 * LEN).unwrap();
     Io::new().truncate(borrow(&file), LEN).unwrap();
     assert_eq!((mem.load(LEN - 8), mem.health()), (0, Ok(())));
-    assert_eq!((mem.load(2 * LEN - 8), mem.health()), (0, Err(MediaError::RegionLost)));
+    assert_eq!((mem.load(2 * LEN - 8), mem.health()), (LOST, Err(MediaError::RegionLost)));
 }
 
 #[test]
