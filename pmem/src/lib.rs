@@ -27,7 +27,7 @@
 //!
 //! Read in this order: [`mem`] (the one way to touch memory), [`heap`] (batches, failure-atomic blocks, recovery), [`types`]
 //! (what values are made of), [`index`] (names), [`layout`] (where things stand), [`mapping`], [`line_log`] and [`region`] (files),
-//! [`check`] (what is wrong with one). [`sim`] is memory whose power can be cut, for tests.
+//! [`check`] (what is wrong with one), [`salvage`] (what is left of one). [`sim`] is memory whose power can be cut, for tests.
 //!
 //! Fences: none for reads; one for a batch of failure-atomic blocks, whatever they change, allocate and free; two to create a
 //! name, three to remove one.
@@ -45,6 +45,7 @@ pub mod mapping;
 
 pub mod mem;
 pub mod region;
+pub mod salvage;
 pub mod sim;
 #[cfg(test)]
 mod test_child;
@@ -56,3 +57,4 @@ pub use layout::{Geometry, Identity};
 pub use mapping::{Domain, Mapping, Persistence};
 pub use mem::{MediaError, Mem, Rule, Site};
 pub use region::{ReadOnlyRegion, Region, RegionOptions};
+pub use salvage::{SalvageError, SalvageOptions, SalvageReport, salvage_file};

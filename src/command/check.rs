@@ -15,6 +15,9 @@ pub(crate) struct CheckArguments {
     /// The region's file. Nobody may have it open for writing.
     #[arg(value_name = "PATH")]
     path: PathBuf,
+    /// Look also into a region that a power loss may have left in any state, as one finding is otherwise all that there is.
+    #[arg(long)]
+    accept_power_loss: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -23,7 +26,8 @@ pub(crate) struct CheckArguments {
 impl CheckArguments {
     pub(crate) fn run(self) -> Result<(), Failure> {
         // The promise plays no part in reading.
-        let options = RegionOptions::new(Persistence::ProcessCrash);
+        let accept_power_loss = self.accept_power_loss;
+        let options = RegionOptions { accept_power_loss, ..RegionOptions::new(Persistence::ProcessCrash) };
         let report = check_file(&self.path, &options, &[])
             .with_context(|| format!("cannot check {}", self.path.display()))?;
         if self.json {
@@ -50,7 +54,7 @@ impl CheckArguments {
     }
 }
 
-fn finding_as_json(finding: &Finding) -> serde_json::Value {
+pub(super) fn finding_as_json(finding: &Finding) -> serde_json::Value {
     json!({
         "kind": finding.kind.name(),
         "offset": finding.offset,

@@ -3,6 +3,7 @@
 mod call;
 mod check;
 mod look;
+mod salvage;
 mod serve;
 
 use abide::{OpenError, RemoteOptions, Store, StoreOptions};
@@ -49,6 +50,8 @@ enum Command {
     Info(look::InfoArguments),
     /// Look for damage in the file of a persistent region, without changing it: a line for each problem.
     Check(check::CheckArguments),
+    /// Make a new region of what can be read of a damaged one, which is not changed. Says what is missing.
+    Salvage(salvage::SalvageArguments),
     /// Remove an object. Prints whether it existed.
     Delete(look::DeleteArguments),
 }
@@ -80,7 +83,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Check(_) if place.server.is_some() || place.store.is_some() => {
             Err(Failure::Misuse("check takes the region's PATH, and neither --server nor --store".to_owned()))
         }
+        Command::Salvage(_) if place.server.is_some() || place.store.is_some() => {
+            Err(Failure::Misuse("salvage takes two paths, and neither --server nor --store".to_owned()))
+        }
         Command::Check(check) => check.run(),
+        Command::Salvage(salvage) => salvage.run(),
         Command::Serve(serve) => serve.run(),
         Command::Call(call) => call.run(|| place.open()),
         Command::Ls(list) => list.run(&place.open()?),

@@ -13,7 +13,7 @@
 //! keep its root somewhere else. It is counted, and is no finding.
 
 mod shards;
-mod tables;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -138,7 +138,7 @@ impl Report {
         self.findings.is_empty()
     }
 
-    fn add(&mut self, kind: FindingKind, offset: u64, shard: Option<u32>, text: impl ToString) {
+    pub(crate) fn add(&mut self, kind: FindingKind, offset: u64, shard: Option<u32>, text: impl ToString) {
         // Each shard's audit sees the descriptors of all.
         if self.known.insert((kind, offset)) {
             self.findings.push(Finding { kind, offset, shard, text: text.to_string() });

@@ -3,7 +3,7 @@
 use super::{FindingKind, Report};
 use crate::{
     heap,
-    layout::{STATE, SUPERBLOCK, SUPERBLOCK_BYTES, SUPERBLOCK_COPY, State, Superblock, TABLES},
+    layout::{STATE, SUPERBLOCK, SUPERBLOCK_BYTES, SUPERBLOCK_COPY, Shutdown, State, Superblock, TABLES},
     mem::{LINE, Mem, WORD},
 };
 
@@ -13,12 +13,16 @@ pub(super) fn check(mem: &impl Mem, report: &mut Report) {
         return;
     }
     let Some(superblock) = check_superblocks(mem, report) else { return };
-    let seed = superblock.checksum_seed();
-    check_states(mem, seed, report);
-    if mem.len() < superblock.layout.bytes_min() {
-        return;
+    check_states(mem, superblock.checksum_seed(), report);
+    if mem.len() >= superblock.layout.bytes_min() {
+        check_shards(mem, &superblock, report);
     }
-    let is_clean = State::load(mem, seed).is_ok_and(|state| state.shutdown == crate::layout::Shutdown::Clean);
+}
+
+/// Says what is wrong with the watermarks and rings of all shards. The memory must reach beyond the tables.
+pub(crate) fn check_shards(mem: &impl Mem, superblock: &Superblock, report: &mut Report) {
+    let seed = superblock.checksum_seed();
+    let is_clean = State::load(mem, seed).is_ok_and(|state| state.shutdown == Shutdown::Clean);
     for shard in 0..superblock.layout.geometry().shards {
         for fault in heap::shard_faults(mem, &superblock.layout, seed, shard, is_clean) {
             let kind = if fault.in_ring { FindingKind::Ring } else { FindingKind::Watermark };
@@ -28,7 +32,7 @@ pub(super) fn check(mem: &impl Mem, report: &mut Report) {
 }
 
 /// Says what is wrong with the two superblocks; gives one that can be used.
-fn check_superblocks(mem: &impl Mem, report: &mut Report) -> Option<Superblock> {
+pub(crate) fn check_superblocks(mem: &impl Mem, report: &mut Report) -> Option<Superblock> {
     let read = |at: u64| {
         let mut bytes = [0; SUPERBLOCK_BYTES];
         mem.read(at, &mut bytes);
@@ -48,7 +52,7 @@ fn check_superblocks(mem: &impl Mem, report: &mut Report) -> Option<Superblock> 
 }
 
 /// A slot is whole; or it is all zeros, and the other one is the first that was ever written.
-fn check_states(mem: &impl Mem, seed: u32, report: &mut Report) {
+pub(crate) fn check_states(mem: &impl Mem, seed: u32, report: &mut Report) {
     let mut bytes = [0; 2 * LINE as usize];
     mem.read(STATE, &mut bytes);
     let line = LINE as usize;

@@ -13,6 +13,7 @@
 mod allocator;
 mod audit;
 mod blocks;
+mod damaged;
 pub(crate) mod descriptor;
 mod epoch;
 mod error;

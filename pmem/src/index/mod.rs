@@ -30,6 +30,7 @@ mod link;
 mod list;
 mod node;
 mod recovery;
+mod salvage;
 mod scan;
 mod tables;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use check::{NamedNode, Survey};
 pub use error::IndexError;
 pub use node::NAME_BYTES_MAX;
 pub(crate) use recovery::{Recovered, recover};
+pub(crate) use salvage::Salvaged;
 pub use scan::{Cursor, Page};
 pub(crate) use tables::Tables;
 

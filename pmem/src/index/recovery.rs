@@ -26,6 +26,13 @@ pub(crate) struct Recovered {
     pub(crate) high_chunk: u64,
 }
 
+impl Recovered {
+    /// What is known of lanes that cannot be recovered.
+    pub(crate) fn unknown(lanes: u32) -> Self {
+        Self { lanes: (0..lanes).map(|_| LaneState::default()).collect(), high_chunk: 0 }
+    }
+}
+
 /// Recovers all lanes. One fence if there was anything to do, and one ordering for each chunk whose claim did not end.
 pub(crate) fn recover<M: Mem>(tables: Tables<'_, M>) -> Result<Recovered, HeapOpenError> {
     let mem = tables.mem;

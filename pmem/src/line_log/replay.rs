@@ -38,6 +38,45 @@ impl Replay {
         Ok(Replay { head, end: newest.end, lines: reader.lines, last_frame: reader.last_frame })
     }
 
+    /// Reads what can be read of a log that may be damaged: its lines up to the damage, and what is wrong. Lines outside of
+    /// the region are left out; bytes behind the end of a log that was cut short count as zeros.
+    ///
+    /// Without a usable head there are no lines, and without it [`read`](Self::read) would not have told where they start.
+    pub(crate) fn read_prefix<L: Storage>(
+        log: &L,
+        region_bytes: u64,
+        key: &LogKey,
+    ) -> (Option<Replay>, Option<LogError>) {
+        let why = match Self::read(log, region_bytes, key) {
+            Ok(replay) => return (Some(replay), None),
+            Err(why) => why,
+        };
+        let log = Padded(log);
+        let Ok(head) = read_head(&log, key) else { return (None, Some(why)) };
+        let mut reader = Reader {
+            log: &log,
+            key,
+            head: &head,
+            region_bytes: u64::MAX,
+            lines: Lines::default(),
+            last_frame: None,
+        };
+        let mut end = head.sequence;
+        // A segment that breaks off gives its frames up to there, and the next one then does not follow.
+        for generation in [head.generation, head.generation + 1] {
+            match reader.segment(generation, end) {
+                Ok(segment) => end = segment.end,
+                Err(_) => break,
+            }
+        }
+        let mut lines = reader.lines;
+        lines
+            .0
+            .retain(|(offset, _)| offset.checked_add(LINE).is_some_and(|line_end| line_end <= region_bytes));
+        let replay = Replay { head, end, lines, last_frame: None };
+        (Some(replay), Some(why))
+    }
+
     /// Lines that were logged and may be missing in the region's file, counting repetitions.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -60,6 +99,33 @@ impl Replay {
     /// Writes the lines into the region's file. Not durable yet.
     pub(super) fn write_to<R: Storage>(&self, region: &R) -> io::Result<()> {
         self.lines.write_to(region)
+    }
+}
+
+/// A log that may have been cut short, with zeros behind its end.
+struct Padded<'l, L>(&'l L);
+
+impl<L: Storage> Storage for Padded<'_, L> {
+    fn pread(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        match self.0.pread(offset, out)? {
+            0 => {
+                out.fill(0);
+                Ok(out.len())
+            }
+            read => Ok(read),
+        }
+    }
+
+    fn pwrite(&self, _offset: u64, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn fdatasync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
     }
 }
 

@@ -34,7 +34,7 @@ use crate::mapping::{Domain, LineSink, Mapping};
 use crate::mem::MediaError;
 
 /// Where a region's log stands.
-pub(super) fn path_of(region: &Path) -> PathBuf {
+pub(crate) fn path_of(region: &Path) -> PathBuf {
     FileStorage::log_path(region)
 }
 
@@ -193,10 +193,34 @@ pub(super) fn replay_into_copy(
     Ok(())
 }
 
+/// Puts into a copy of the file what can be read of a log that may be damaged. Says what is wrong with it.
+pub(super) fn replay_prefix_into_copy(
+    path: &Path,
+    region: [u8; 16],
+    log_id: u64,
+    copy: &Mapping,
+    options: &RegionOptions,
+) -> Option<LogError> {
+    use crate::mem::Mem;
+    let log = match open_log(path, OFlags::RDONLY, options) {
+        Ok(log) => log,
+        Err(error) => return Some(error),
+    };
+    let (replay, why) = Replay::read_prefix(&log, copy.len(), &log_key(region, log_id));
+    for (offset, line) in replay.iter().flat_map(Replay::newest_lines) {
+        copy.write(offset, &line);
+    }
+    why
+}
+
 fn key(header: &Header) -> LogKey {
+    log_key(header.superblock.identity.uuid, header.state.log_id)
+}
+
+fn log_key(region: [u8; 16], log_id: u64) -> LogKey {
     let mut log = [0; 16];
-    log[..8].copy_from_slice(&header.state.log_id.to_le_bytes());
-    LogKey { region: header.superblock.identity.uuid, log }
+    log[..8].copy_from_slice(&log_id.to_le_bytes());
+    LogKey { region, log }
 }
 
 fn open_log(path: &Path, flags: OFlags, options: &RegionOptions) -> Result<LogFile, LogError> {

@@ -19,6 +19,7 @@
 
 mod boot;
 mod create;
+mod damaged;
 mod error;
 mod header;
 mod lock;
@@ -36,7 +37,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub(crate) use damaged::map_damaged;
 pub use error::{CloseError, CreateError, GrowError, InUse, OpenError};
+pub(crate) use log::path_of as log_path;
 pub use options::RegionOptions;
 pub use read_only::ReadOnlyRegion;
 pub(crate) use read_only::map_copy;

@@ -168,6 +168,71 @@ impl Commands {
         Ok(Some(Command { bytes, next: Position(next) }))
     }
 
+    /// Gives `each` all commands that can be read, and `damaged` what cannot be. Behind a damaged one it looks for the next at each word:
+    /// a command's checksum covers its position.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn salvage<V: View, E>(
+        view: &V,
+        damaged: &mut dyn FnMut(HeapError),
+        mut each: impl FnMut(Position, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let capacity = Self::capacity(view);
+        let (head, tail) = match Self::ends(view) {
+            Ok(ends) => ends,
+            Err(error) => {
+                damaged(error);
+                return Ok(());
+            }
+        };
+        // What looks like a long command at every word would be read over and over.
+        let mut budget = capacity.saturating_mul(16);
+        let mut at = head;
+        let mut is_lost = false;
+        while at < tail {
+            // Only a word that is known to be a command's may say that the rest of the ring is skipped.
+            let is_guess = is_lost && view.content_word(Self::at(view, at)) == SKIP;
+            let found = match Self::read(view, Position(at)) {
+                _ if is_guess => None,
+                Ok(Some(command)) => Some(command),
+                _ if is_lost => None,
+                _ => {
+                    damaged(HeapError::Corrupt { offset: Self::at(view, at) });
+                    is_lost = true;
+                    None
+                }
+            };
+            match found {
+                Some(command) => {
+                    // Where a skip was read over, the command stands behind it.
+                    let need = WORD + (command.bytes.len() as u64).next_multiple_of(WORD);
+                    each(Position(command.next.0 - need), &command.bytes)?;
+                    at = command.next.0;
+                    is_lost = false;
+                }
+                None => {
+                    let claimed = view.content_word(Self::at(view, at)) & u64::from(u32::MAX);
+                    let tried = if claimed <= capacity { WORD + claimed } else { WORD };
+                    let Some(left) = budget.checked_sub(tried) else { return Ok(()) };
+                    budget = left;
+                    at += WORD;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets an empty ring, which nobody has used yet, begin at a position.
+    pub(crate) fn begin_at<M: Mem>(tx: &mut Tx<'_, M>, position: Position) -> Result<(), HeapError> {
+        let at = Self::header(tx);
+        assert!(tx.word(at) == tx.word(at + WORD), "a ring with commands begins where they begin");
+        tx.write(at, position.0)?;
+        tx.write(at + WORD, position.0)?;
+        tx.trims().usable = Some(position.0);
+        Ok(())
+    }
+
     /// What looks damaged may have been trimmed and overwritten while it was read.
     fn trimmed_or<V: View>(view: &V, position: Position, error: CommandError) -> CommandError {
         let first = view.word(Self::header(view));

@@ -289,6 +289,28 @@ impl Completions {
         errors
     }
 
+    /// Gives `each` the last call of each client and its result, and `damaged` what cannot be read.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn salvage<V: View, E>(
+        view: &V,
+        damaged: &mut dyn FnMut(HeapError),
+        mut each: impl FnMut(ClientId, u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for number in 0..Self::capacity(view) {
+            match Line::load(view, Self::at(view, number)) {
+                Ok(line) if line.is_free() => {}
+                Ok(line) => match line.result(view) {
+                    Ok(result) => each(line.client(), line.sequence(), &result)?,
+                    Err(error) => damaged(error),
+                },
+                Err(error) => damaged(error),
+            }
+        }
+        Ok(())
+    }
+
     fn capacity<V: View>(view: &V) -> u32 {
         view.heap().layout().geometry().completions
     }

@@ -17,10 +17,11 @@ pub mod garbage;
 #[cfg(test)]
 mod kit;
 mod link;
-mod list;
+pub(crate) mod list;
 pub mod map;
 mod register;
-mod sorted_map;
+pub(crate) mod salvage;
+pub(crate) mod sorted_map;
 #[cfg(test)]
 mod testing;
 
@@ -186,4 +187,10 @@ pub(crate) fn clear_root<M: Mem>(tx: &mut Tx<'_, M>, root: u64) -> Result<(), Ty
 /// Bytes of the largest block of which several share a chunk.
 pub(crate) fn block_bytes_max<V: View>(view: &V) -> u64 {
     BLOCK_CLASSES[view.heap().layout().classes - 1].into()
+}
+
+/// The word of a link to a block, for tests that forge one.
+#[cfg(test)]
+pub(crate) fn testing_link(block: u64) -> u64 {
+    link::Link::Block(block).encode()
 }

@@ -39,11 +39,13 @@
 
 mod garbage;
 mod middle;
+mod salvage;
 mod shape;
 #[cfg(test)]
 mod tests;
 
 pub(super) use garbage::{free_some, visit_body};
+pub(crate) use salvage::salvage;
 
 use super::{Kind, Owned, Persistent, TypeError, blob, clear_root, is_fresh};
 use crate::{

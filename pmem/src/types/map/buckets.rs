@@ -29,6 +29,7 @@ use crate::{
         unit_bytes,
     },
 };
+use std::collections::HashSet;
 
 /// The first segment.
 const FIRST: u32 = 3;
@@ -216,6 +217,43 @@ pub(super) fn visit<V: View>(
     }
     visit(Owned { offset: directory, bytes: DIRECTORY_BYTES });
     Ok(())
+}
+
+/// Gathers the offsets of the words of all buckets but bucket 0. Gives what is damaged.
+pub(super) fn words<V: View>(view: &V, directory: u64, words: &mut Vec<u64>) -> Vec<HeapError> {
+    let mut errors = Vec::new();
+    let bits = page_bits(view);
+    // That many links lead to one page is no reason to look at it many times.
+    let mut pages = HashSet::new();
+    let mut add = |first: u64, count: u64| words.extend((0..count).map(|word| first + word * WORD));
+    add(directory + BUCKETS + WORD, (1 << FIRST) - 1);
+    for number in FIRST..LEVEL_MAX {
+        match segment(view, directory, number) {
+            Ok((_, None)) => {}
+            Ok((_, Some(block))) if number <= bits => {
+                if pages.insert(block) {
+                    add(block, 1 << number);
+                }
+            }
+            Ok((_, Some(block))) => {
+                for at in (0..1 << (number - bits)).map(|page| block + page * WORD) {
+                    let page = Link::decode_block(view.word(at), at)
+                        .and_then(|page| page.map(|page| view.check(page, WORD << bits)).transpose());
+                    match page {
+                        Ok(None) => {}
+                        Ok(Some(page)) => {
+                            if pages.insert(page) {
+                                add(page, 1 << bits);
+                            }
+                        }
+                        Err(error) => errors.push(error),
+                    }
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
 }
 
 /// Makes a directory one that is garbage, with this link to the first node.

@@ -31,11 +31,13 @@
 
 mod buckets;
 mod node;
+mod salvage;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub(crate) use salvage::salvage;
 pub(crate) use sweep::{free_some, visit_garbage};
 
 use super::{

@@ -21,12 +21,14 @@
 mod garbage;
 mod node;
 mod range;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod update;
 
 pub(super) use garbage::{free_some, visit_body};
 pub use range::Range;
+pub(crate) use salvage::salvage;
 
 use super::{Kind, Owned, Persistent, TypeError, blob, clear_root, garbage::discard_body, is_fresh};
 use crate::{
