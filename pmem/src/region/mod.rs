@@ -207,10 +207,16 @@ impl Region {
                 Heap::open(map(header.state.region_bytes)?, NO_BOOT)?
             }
             Domain::File => {
-                let log = log.insert(RegionLog::open(path, file, &mut header, options)?);
+                let (opened, lines) = RegionLog::open(path, file, &mut header, options)?;
+                let log = log.insert(opened);
                 let bytes = header.state.region_bytes;
                 let mapping = Mapping::logged(Arc::clone(file), bytes, log.sink(), &options.map_options())?;
-                Heap::open(mapping, NO_BOOT)?
+                if let Some(lines) = lines {
+                    log::put_into(&lines, &mapping);
+                }
+                let heap = Heap::open(mapping, NO_BOOT)?;
+                log.start_checkpoints()?;
+                heap
             }
             Domain::Volatile => unreachable!("refused before"),
         };
