@@ -250,7 +250,7 @@ fn make_log(folder: &Path) -> Vec<u8> {
     let open = |storage| LineLog::open(storage, FileStorage::open(&region).unwrap(), LOG_KEY).unwrap().0;
     let line_log = open(storage);
     line_log.append(0x2000, 1, |_| log_line(1));
-    line_log.commit_all().unwrap();
+    line_log.checkpoint().unwrap();
     drop(line_log);
     let line_log = open(FileStorage::open(&log).unwrap());
     line_log.append(0x1000, 3, |offset| log_line(offset / 64));

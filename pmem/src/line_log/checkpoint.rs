@@ -4,11 +4,17 @@
 //! into the region's file: from the log, never from memory, which holds what is not committed as well. Committing and that
 //! touch different bytes of different files; only for the sync of the new head they take turns, so that an error of
 //! write-back reaches the one whose bytes it is about.
+//!
+//! A half is full when its bytes are, or when its lines are in [`PAGES_MAX`](super::PAGES_MAX) pages of the region. The
+//! first bounds what opening has to read, the second what it has to store: a page of a private map that is stored to for the
+//! first time costs microseconds. Neither depends on how much the region holds. Who writes to ever new pages faster than the
+//! disk can take them waits for it, and would with any other length of the log, if later.
 
-use super::format::Head;
+use super::format::{ENTRY_BYTES, FRAME_HEADER_BYTES, Head, u64_at};
+use super::pages::Pages;
 use super::replay::sealed_lines;
 use super::storage::{sync, write_all};
-use super::{LineLog, LogRule, Storage};
+use super::{LineLog, LogRule, Replay, Storage};
 use crate::mem::MediaError;
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -32,12 +38,37 @@ pub(super) struct Writer {
     start: u64,
     /// Sequence behind the last line that was written: of the next frame's first one.
     sequence: u64,
+    /// Where in the region the lines of `generation` are.
+    pub(super) pages: Pages,
 }
 
 impl Writer {
-    pub(super) fn at(head: Head) -> Writer {
-        let sequence = head.sequence;
-        Writer { head, generation: head.generation, used: 0, sealed_used: 0, start: sequence, sequence }
+    /// Behind all that counts in the log.
+    pub(super) fn behind(replay: &Replay) -> Writer {
+        let Replay { head, oldest, newest, .. } = replay;
+        let mut writer = Writer {
+            head: *head,
+            generation: head.generation,
+            used: oldest.used as u64,
+            sealed_used: 0,
+            start: head.sequence,
+            sequence: oldest.end,
+            pages: Pages::default(),
+        };
+        let mut current = oldest;
+        if newest.used > 0 {
+            writer.next_generation();
+            writer.used = newest.used as u64;
+            writer.sequence = newest.end;
+            current = newest;
+        }
+        writer.pages.add(current.entries().map(|entry| u64_at(entry, 0)));
+        writer
+    }
+
+    /// Whether there is a segment that takes no more frames, and whose lines may be missing in the region's file.
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        self.generation > self.head.generation
     }
 
     /// Where in the file the next frame goes.
@@ -62,18 +93,28 @@ impl Writer {
         self.generation += 1;
         self.used = 0;
         self.start = self.sequence;
+        self.pages.clear();
     }
 }
 
 impl<L: Storage, R: Storage> LineLog<L, R> {
-    /// The writer, in a segment where `bytes` more fit. The caller leads.
-    pub(super) fn writer_with_room(&self, bytes: u64) -> io::Result<MutexGuard<'_, Writer>> {
+    /// The writer, in a segment that has room for a frame of these lines, with their pages counted. The caller leads.
+    pub(super) fn writer_with_room(&self, entries: &[u8]) -> io::Result<MutexGuard<'_, Writer>> {
+        let bytes = (FRAME_HEADER_BYTES + entries.len()) as u64;
+        let offsets = || entries.as_chunks::<ENTRY_BYTES>().0.iter().map(|entry| u64_at(entry, 0));
         loop {
             let mut writer = self.lock_writer();
-            if writer.used + bytes <= self.sizes.segment_bytes {
+            // One frame always fits into an empty segment, in however many pages its lines are.
+            let empty = writer.used == 0;
+            if writer.used + bytes <= self.sizes.segment_bytes
+                && (writer.pages.add_within_limit(offsets()) || empty)
+            {
+                if empty {
+                    writer.pages.add(offsets());
+                }
                 return Ok(writer);
             }
-            if writer.generation == writer.head.generation {
+            if !writer.is_checkpoint_due() {
                 writer.next_generation();
                 self.lock().checkpoint_due = true;
                 self.due.notify_all();
@@ -99,7 +140,7 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
         let _alone = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let (head, sealed_used, sequence) = {
             let writer = self.lock_writer();
-            if writer.generation == writer.head.generation {
+            if !writer.is_checkpoint_due() {
                 return Ok(());
             }
             (writer.head, writer.sealed_used, writer.start)
@@ -125,6 +166,12 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
         Ok(())
     }
 
+    /// How many pages of the region the lines between two checkpoints may be in; [`PAGES_MAX`](super::PAGES_MAX) unless told
+    /// otherwise.
+    pub fn limit_pages(&self, most: usize) {
+        self.lock_writer().pages.limit(most);
+    }
+
     /// Commits all that was appended before the call and brings it into the region's file. Others may append and commit
     /// meanwhile.
     pub fn checkpoint(&self) -> Result<(), MediaError> {
@@ -132,7 +179,7 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
         self.checkpoint_oldest()?;
         {
             let mut writer = self.lock_writer();
-            if writer.used > 0 && writer.generation == writer.head.generation {
+            if writer.used > 0 && !writer.is_checkpoint_due() {
                 writer.next_generation();
             }
         }
@@ -147,7 +194,7 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
         Ok((self.log, self.region))
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+    pub(super) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -162,8 +209,10 @@ pub struct Checkpointer<L: Storage + 'static, R: Storage + 'static> {
 impl<L: Storage + 'static, R: Storage + 'static> Checkpointer<L, R> {
     /// Starts the thread. At most one for a log.
     pub fn start(log: Arc<LineLog<L, R>>) -> io::Result<Self> {
+        let due = log.lock_writer().is_checkpoint_due();
         {
             let mut shared = log.lock();
+            shared.checkpoint_due |= due;
             assert!(!shared.checkpointer, "a log has one checkpointer");
             shared.checkpointer = true;
             shared.stop_checkpointer = false;

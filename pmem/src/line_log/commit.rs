@@ -61,22 +61,19 @@ pub(super) struct Shared {
     pub(super) stop_checkpointer: bool,
 }
 
-/// What opening has found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recovered {
-    /// Lines that were written from the log into the region's file, counting repetitions. 0 after an orderly close.
-    pub lines: u64,
-}
-
 impl<L: Storage, R: Storage> LineLog<L, R> {
-    /// Brings all that was committed into the region's file, and gives the log, now empty. The region may be mapped only
-    /// afterwards.
+    /// Opens the log, and gives the lines that the region's file may lack. They stay in the log, and the next checkpoints
+    /// bring them into the file; **whoever reads the file must put them into its memory first**
+    /// ([`Replay::each_line`]).
+    ///
+    /// Reads what was committed since the last checkpoint, writes the last frame again, and syncs the log twice. Nothing is written to the region's file.
     ///
     /// A crash or an error inside leaves log and region such that opening again does the same.
-    pub fn open(log: L, region: R, key: LogKey) -> Result<(Self, Recovered), LogError> {
+    pub fn open(log: L, region: R, key: LogKey) -> Result<(Self, Replay), LogError> {
         let replay = Replay::read(&log, region.len()?, &key)?;
+        let head = replay.head;
         if !log.broken(LogRule::RecoverHeadTrust) {
-            write_all(&log, replay.head.slot_at(), &replay.head.encode(&key))?;
+            write_all(&log, head.slot_at(), &head.encode(&key))?;
         }
         if let Some((at, bytes)) = replay.last_frame
             && !log.broken(LogRule::RecoverFrameTrust)
@@ -88,34 +85,32 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
         if !log.broken(LogRule::RecoverTrustSync) {
             sync(&log)?;
         }
-        replay.write_to(&region)?;
-        if !replay.is_empty() && !log.broken(LogRule::RecoverRegionSync) {
-            sync(&region)?;
+        if !log.broken(LogRule::RecoverClearTorn) {
+            // Not before that: were the head lost again, a generation would begin where now nothing follows.
+            for segment in replay.next_frame_segments() {
+                if segment.used as u64 + FRAME_HEADER_BYTES as u64 <= head.segment_bytes {
+                    write_all(&log, segment.end_at(), &[0; FRAME_HEADER_BYTES])?;
+                }
+            }
+            if !log.broken(LogRule::RecoverClearSync) {
+                sync(&log)?;
+            }
         }
-        let head = Head {
-            turn: replay.head.turn + 1,
-            generation: replay.head.generation + 2,
-            sequence: replay.end,
-            ..replay.head
-        };
-        write_all(&log, head.slot_at(), &head.encode(&key))?;
-        if !log.broken(LogRule::RecoverHeadSync) {
-            sync(&log)?;
-        }
+        let writer = Writer::behind(&replay);
         let shared = Shared {
             filling: empty_frame(),
             spare: empty_frame(),
-            appended: head.sequence,
-            in_flight: head.sequence,
-            durable: head.sequence,
+            appended: writer.sequence(),
+            in_flight: writer.sequence(),
+            durable: writer.sequence(),
             leading: false,
             group: 0,
             poisoned: false,
+            // Not by the next one that commits: whoever opens a region is in a hurry. A checkpointer begins with it.
             checkpoint_due: false,
             checkpointer: false,
             stop_checkpointer: false,
         };
-        let recovered = Recovered { lines: replay.len() as u64 };
         let log = LineLog {
             log,
             region,
@@ -124,11 +119,11 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
             shared: Mutex::new(shared),
             written: [Condvar::new(), Condvar::new()],
             room: Condvar::new(),
-            writer: Mutex::new(Writer::at(head)),
+            writer: Mutex::new(writer),
             checkpoint: Mutex::new(()),
             due: Condvar::new(),
         };
-        Ok((log, recovered))
+        Ok((log, replay))
     }
 
     /// Appends `lines` lines from `offset` on, and gives the sequence behind them: what [`commit`](Self::commit)
@@ -253,7 +248,7 @@ impl<L: Storage, R: Storage> LineLog<L, R> {
 
     fn write_frame(&self, frame: &mut [u8], sequence: u64) -> io::Result<()> {
         let bytes = frame.len() as u64;
-        let mut writer = self.writer_with_room(bytes)?;
+        let mut writer = self.writer_with_room(&frame[FRAME_HEADER_BYTES..])?;
         assert_eq!(writer.sequence(), sequence, "frames follow each other without a hole");
         FrameHeader::seal(frame, &self.key, writer.generation, sequence);
         write_all(&self.log, writer.frame_at(), frame)?;

@@ -3,8 +3,8 @@
 //! A region on a file without DAX is mapped privately: what is stored there never reaches the file by itself, so the
 //! kernel cannot write back half of an update. A flush copies the line into this log instead
 //! ([`LineLog::append`]), and a fence makes the log durable ([`LineLog::commit`]). Lines have one global order, and
-//! **after any crash the region's file is brought to what the lines up to some point of that order make of it,
-//! which includes every line whose commit has returned `Ok`**. That is a state which persistent memory could have been left
+//! **after any crash the region's file and the log together give what the lines up to some point of that order make of
+//! the region, which includes every line whose commit has returned `Ok`**. That is a state which persistent memory could have been left
 //! in as well, so whatever recovers the region from such memory recovers it here, and never knows of the log.
 //!
 //! The log is a file of its own beside the region, `NAME.log`, of a fixed length. Not a part of the region's file:
@@ -15,15 +15,21 @@
 //! # Reading order
 //!
 //! [`LineLog`] (`commit`): appending and group commit. `checkpoint`: bringing lines into the region's file, so that the
-//! log stays within its length. [`Replay`] (`replay`): which bytes of a log count. `format`: those bytes. [`Storage`]:
+//! log stays within its length, and its lines within a number of pages (`pages`). [`Replay`] (`replay`): which bytes of a log count. `format`: those bytes. [`Storage`]:
 //! the two files, and [`LogRule`], what the log relies upon. [`FileStorage`]: real ones. [`sim`]: a disk that forgets.
 //!
 //! # What a commit costs
 //!
 //! One `pwrite` and one `fdatasync` for all threads that commit at the same time: 32 bytes, and 72 for each line. A
-//! checkpoint, once for each half of the log: a read of that half, a `pwrite` for each run of neighbouring lines, two
-//! `fdatasync`. Opening: reading what was committed since the last checkpoint, at most the whole log, whatever the region
-//! holds; then a checkpoint of that.
+//! checkpoint, once a half of the log is full or its lines are in [`PAGES_MAX`] pages: a read of that half, a `pwrite` for
+//! each run of neighbouring lines, two `fdatasync`.
+//!
+//! # What opening costs
+//!
+//! Reading what was committed since the last checkpoint but one, about 1 ms for each MiB, and a store of each of those lines
+//! into the private map, 2 to 3 us for each page that they are in: at most the whole log and twice [`PAGES_MAX`] pages,
+//! so 16 MiB and 8192 pages, whatever the region holds. Two `fdatasync` of the log. The region's file is not
+//! written: what the log holds stays in the log until a checkpoint, as if the process had not ended in between.
 //!
 //! # Format
 //!
@@ -72,9 +78,12 @@
 //! last frame cannot be told from a torn one. (2) A checkpoint of generation g writes its lines into the region's file,
 //! syncs that, writes the head g + 1 into the older slot, syncs the log. A cut anywhere in between leaves a head from which
 //! the same lines are written again. (3) A segment is entered only after (2) for what it holds. (4) Recovery first writes
-//! the head and the last frame once more as they are, and syncs the log: a process that was killed, or whose sync
-//! failed, leaves bytes that can be read and are not durable, and the region must not get ahead of them. Then it does (2)
-//! for all that counts, to a head two generations on, so that no frame of an earlier run ever counts again.
+//! the head and the last frame once more as they are, and syncs the log: a process that was killed, or whose sync failed,
+//! leaves bytes that can be read and are not durable, and nobody may see what they make of the region before they are. (5)
+//! Then it writes zeros over the places where the next frame may begin, a header's length, and syncs again. A frame that a
+//! kill or a cut has torn there had the generation and the sequence of the next one; and another cut could make it whole, from
+//! its own sectors and those of the next one, where these are the same. Not before (4), for if the head that was found is lost
+//! by a cut, such a place is the start of what the head before it counts.
 //!
 //! # Assumptions
 //!
@@ -85,6 +94,7 @@ mod checkpoint;
 mod commit;
 mod file;
 mod format;
+mod pages;
 mod replay;
 pub mod sim;
 mod storage;
@@ -95,8 +105,9 @@ mod measure;
 mod tests;
 
 pub use checkpoint::Checkpointer;
-pub use commit::{LineLog, Recovered};
+pub use commit::LineLog;
 pub use file::FileStorage;
+pub use pages::PAGES_MAX;
 pub use replay::Replay;
 pub use storage::{LogRule, Storage};
 
@@ -123,16 +134,17 @@ impl LogKey {
     }
 }
 
-/// Sizes of a new log. Whoever opens it later finds them in its head.
+/// Sizes of a new log, which whoever opens it later finds in its head; and how many pages are between two checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     segment_bytes: u64,
     frame_bytes_max: u64,
+    pages: usize,
 }
 
 impl Options {
-    /// A log of at most `log_bytes`, 64 MiB by default: each half of it holds the lines between two checkpoints, and
-    /// opening reads at most all of it. `buffered_lines`, 16384 by default (1.1 MiB), is how many lines wait in memory for a
+    /// A log of at most `log_bytes`, 16 MiB by default: each half of it holds the lines between two checkpoints, and
+    /// opening reads at most all of it. `buffered_lines`, 4096 by default (288 KiB), is how many lines wait in memory for a
     /// commit before [`LineLog::append`] commits by itself.
     pub fn new(log_bytes: u64, buffered_lines: u32) -> Result<Options, LogError> {
         let frame_bytes_max =
@@ -142,7 +154,21 @@ impl Options {
             return Err(LogError::BadOptions { log_bytes, least, most: LOG_BYTES_MAX });
         }
         let segment_bytes = ((log_bytes - format::SEGMENTS_AT) / 2) & !7;
-        Ok(Options { segment_bytes, frame_bytes_max })
+        Ok(Options { segment_bytes, frame_bytes_max, pages: PAGES_MAX })
+    }
+
+    /// The same, with another limit than [`PAGES_MAX`] of pages of the region that the lines between two checkpoints are in.
+    /// The more, the less often a page that is changed again and again is written; opening stores to twice as many at
+    /// most, and takes 2 to 3 us for each. It is no property of the log, and can be another one each time.
+    #[must_use]
+    pub fn with_pages(self, pages: usize) -> Options {
+        Options { pages, ..self }
+    }
+
+    /// Pages of the region that the lines between two checkpoints are in, at most; unless one commit is in more.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.pages
     }
 
     /// Bytes of each half.
@@ -160,7 +186,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options::new(64 << 20, 1 << 14).expect("within the bounds")
+        Options::new(16 << 20, 1 << 12).expect("within the bounds")
     }
 }
 

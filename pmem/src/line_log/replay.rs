@@ -1,6 +1,8 @@
-//! Reading a log: which lines count, and writing them into the region's file.
+//! Reading a log: which lines count, and writing those of a full segment into the region's file.
 
-use super::format::{ENTRY_BYTES, FRAME_HEADER_BYTES, FrameHeader, HEAD_BYTES, HEAD_STRIDE, Head, u64_at};
+use super::format::{
+    ENTRY_BYTES, FRAME_HEADER_BYTES, FrameHeader, HEAD_BYTES, HEAD_STRIDE, Head, u32_at, u64_at,
+};
 use super::storage::{read_all, write_all};
 use super::{LogError, LogKey, LogRule, Storage};
 use crate::mem::LINE;
@@ -11,13 +13,14 @@ const READ_BYTES: usize = 1 << 20;
 /// Neighbouring lines are written to the region together, at most this many bytes at once.
 const RUN_BYTES_MAX: usize = 256 << 10;
 
-/// The lines of a log that count, in memory. Nothing was written.
+/// The lines of a log that count, in memory: what the region's file may lack.
 #[derive(Debug)]
 pub struct Replay {
     pub(super) head: Head,
-    /// Sequence behind the last line that counts.
-    pub(super) end: u64,
-    lines: Lines,
+    /// The generation of the head, as it stands in the log.
+    pub(super) oldest: Segment,
+    /// The one behind it. It has no frame unless the oldest is at its end.
+    pub(super) newest: Segment,
     /// Place and bytes of the last frame that counts: the only one that may be in the page cache alone.
     pub(super) last_frame: Option<(u64, u64)>,
 }
@@ -26,79 +29,83 @@ impl Replay {
     /// Reads the log of the region that `key` names and that is `region_bytes` long.
     pub fn read<L: Storage>(log: &L, region_bytes: u64, key: &LogKey) -> Result<Replay, LogError> {
         let head = read_head(log, key)?;
-        let mut reader =
-            Reader { log, key, head: &head, region_bytes, lines: Lines::default(), last_frame: None };
-        let oldest = reader.segment(head.generation, head.sequence)?;
+        let mut reader = Reader { log, key, head: &head, region_bytes, last_frame: None };
+        let mut oldest = reader.segment(head.generation, head.sequence)?;
         // The next generation follows where the oldest ended. Whether it exists, only its first frame says.
-        let newest = reader.segment(head.generation + 1, oldest.end)?;
+        let mut newest = reader.segment(head.generation + 1, oldest.end)?;
         if !log.broken(LogRule::NoticeHole) {
-            reader.look_for_later_frames(&oldest, newest.end)?;
-            reader.look_for_later_frames(&newest, newest.end)?;
+            let end = newest.end;
+            reader.look_for_later_frames(&mut oldest, end)?;
+            reader.look_for_later_frames(&mut newest, end)?;
         }
-        Ok(Replay { head, end: newest.end, lines: reader.lines, last_frame: reader.last_frame })
+        let last_frame = reader.last_frame;
+        oldest.bytes.truncate(oldest.used);
+        newest.bytes.truncate(newest.used);
+        Ok(Replay { head, oldest, newest, last_frame })
     }
 
-    /// Reads what can be read of a log that may be damaged: its lines up to the damage, and what is wrong. Lines outside of
-    /// the region are left out; bytes behind the end of a log that was cut short count as zeros.
+    /// Reads what can be read of a log that may be damaged: the newest image of each of its lines up to the damage, and what is
+    /// wrong. Lines outside of the region are left out; bytes behind the end of a log that was cut short count as zeros.
     ///
     /// Without a usable head there are no lines, and without it [`read`](Self::read) would not have told where they start.
     pub(crate) fn read_prefix<L: Storage>(
         log: &L,
         region_bytes: u64,
         key: &LogKey,
-    ) -> (Option<Replay>, Option<LogError>) {
+    ) -> (Vec<(u64, [u8; LINE as usize])>, Option<LogError>) {
         let why = match Self::read(log, region_bytes, key) {
-            Ok(replay) => return (Some(replay), None),
+            Ok(replay) => return (replay.newest_lines(), None),
             Err(why) => why,
         };
         let log = Padded(log);
-        let Ok(head) = read_head(&log, key) else { return (None, Some(why)) };
-        let mut reader = Reader {
-            log: &log,
-            key,
-            head: &head,
-            region_bytes: u64::MAX,
-            lines: Lines::default(),
-            last_frame: None,
-        };
-        let mut end = head.sequence;
+        let Ok(head) = read_head(&log, key) else { return (Vec::new(), Some(why)) };
+        let mut reader = Reader { log: &log, key, head: &head, region_bytes: u64::MAX, last_frame: None };
+        let mut oldest = Segment::new(&head, head.generation, head.sequence);
         // A segment that breaks off gives its frames up to there, and the next one then does not follow.
-        for generation in [head.generation, head.generation + 1] {
-            match reader.segment(generation, end) {
-                Ok(segment) => end = segment.end,
-                Err(_) => break,
-            }
+        let is_whole = reader.fill(&mut oldest).is_ok();
+        let mut newest = Segment::new(&head, head.generation + 1, oldest.end);
+        if is_whole {
+            let _ = reader.fill(&mut newest);
         }
-        let mut lines = reader.lines;
-        lines
-            .0
-            .retain(|(offset, _)| offset.checked_add(LINE).is_some_and(|line_end| line_end <= region_bytes));
-        let replay = Replay { head, end, lines, last_frame: None };
-        (Some(replay), Some(why))
+        let mut lines = Self { head, oldest, newest, last_frame: None }.newest_lines();
+        lines.retain(|(offset, _)| offset.checked_add(LINE).is_some_and(|line_end| line_end <= region_bytes));
+        (lines, Some(why))
     }
 
     /// Lines that were logged and may be missing in the region's file, counting repetitions.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lines.0.len()
+        usize::try_from(self.newest.end - self.oldest.start).expect("lines in memory")
     }
 
     /// Whether the region's file needs nothing of the log.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.0.is_empty()
+        self.len() == 0
     }
 
-    /// The newest image of each line that counts, by ascending offset: what a reader that may not write puts into
-    /// its private map.
+    /// Where the next frame may be written: behind the oldest generation's, or as the next one's first; or behind that one's.
+    pub(super) fn next_frame_segments(&self) -> impl Iterator<Item = &Segment> {
+        let oldest = (self.newest.used == 0).then_some(&self.oldest);
+        oldest.into_iter().chain([&self.newest])
+    }
+
+    /// Gives each line that counts, in the order of the log, with its offset in the region: whoever puts them there in
+    /// that order has the region as it was.
+    pub fn each_line(&self, mut put: impl FnMut(u64, &[u8; LINE as usize])) {
+        for segment in [&self.oldest, &self.newest] {
+            for entry in segment.entries() {
+                put(u64_at(entry, 0), entry[8..].try_into().expect("the rest of an entry is a line"));
+            }
+        }
+    }
+
+    /// The newest image of each line that counts, by ascending offset.
     #[must_use]
     pub fn newest_lines(&self) -> Vec<(u64, [u8; LINE as usize])> {
-        self.lines.newest(false)
-    }
-
-    /// Writes the lines into the region's file. Not durable yet.
-    pub(super) fn write_to<R: Storage>(&self, region: &R) -> io::Result<()> {
-        self.lines.write_to(region)
+        let mut lines = Lines::default();
+        self.each_line(|offset, image| lines.0.push((offset, *image)));
+        lines.newest(false)
     }
 }
 
@@ -212,14 +219,44 @@ fn read_head<L: Storage>(log: &L, key: &LogKey) -> Result<Head, LogError> {
 }
 
 /// A segment as far as it was read, and where its frames ended.
-struct Segment {
+#[derive(Debug)]
+pub(super) struct Segment {
     generation: u64,
     file_at: u64,
+    /// At least all frames that count.
     bytes: Vec<u8>,
     /// Bytes of frames that count.
-    used: usize,
+    pub(super) used: usize,
+    /// Sequence of their first line.
+    pub(super) start: u64,
     /// Sequence behind them.
-    end: u64,
+    pub(super) end: u64,
+}
+
+impl Segment {
+    /// Without frames, the first of which must be that of the line `sequence`.
+    fn new(head: &Head, generation: u64, sequence: u64) -> Self {
+        let file_at = head.segment_at(generation);
+        Self { generation, file_at, bytes: Vec::new(), used: 0, start: sequence, end: sequence }
+    }
+
+    /// Where in the log's file the next frame would stand.
+    pub(super) fn end_at(&self) -> u64 {
+        self.file_at + self.used as u64
+    }
+
+    /// Each line with its offset, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &[u8; ENTRY_BYTES]> {
+        let mut rest = &self.bytes[..self.used];
+        let frames = std::iter::from_fn(move || {
+            let lines = u64::from(u32_at(rest.get(..FRAME_HEADER_BYTES)?, 4));
+            let bytes = FRAME_HEADER_BYTES + usize::try_from(lines).expect("in memory") * ENTRY_BYTES;
+            let (frame, behind) = rest.split_at(bytes);
+            rest = behind;
+            Some(frame[FRAME_HEADER_BYTES..].as_chunks::<ENTRY_BYTES>().0)
+        });
+        frames.flatten()
+    }
 }
 
 struct Reader<'a, L> {
@@ -227,7 +264,6 @@ struct Reader<'a, L> {
     key: &'a LogKey,
     head: &'a Head,
     region_bytes: u64,
-    lines: Lines,
     last_frame: Option<(u64, u64)>,
 }
 
@@ -245,11 +281,17 @@ impl<L: Storage> Reader<'_, L> {
 
     /// Takes the frames of a generation whose first line must be `sequence`, up to the first that does not count.
     fn segment(&mut self, generation: u64, sequence: u64) -> Result<Segment, LogError> {
-        let file_at = self.head.segment_at(generation);
-        let mut segment = Segment { generation, file_at, bytes: Vec::new(), used: 0, end: sequence };
+        let mut segment = Segment::new(self.head, generation, sequence);
+        self.fill(&mut segment)?;
+        Ok(segment)
+    }
+
+    /// As [`segment`](Self::segment). The segment has the frames up to an error.
+    fn fill(&mut self, segment: &mut Segment) -> Result<(), LogError> {
+        let (generation, file_at) = (segment.generation, segment.file_at);
         loop {
             let header_end = segment.used + FRAME_HEADER_BYTES;
-            if !self.load(&mut segment, header_end)? {
+            if !self.load(segment, header_end)? {
                 break;
             }
             let Some(header) = FrameHeader::decode(&segment.bytes[segment.used..], self.key) else { break };
@@ -262,7 +304,7 @@ impl<L: Storage> Reader<'_, L> {
                 return Err(LogError::Corrupt { offset: at });
             }
             let frame_end = segment.used + usize::try_from(header.frame_bytes()).expect("a bounded frame");
-            if !self.load(&mut segment, frame_end)? {
+            if !self.load(segment, frame_end)? {
                 return Err(LogError::Corrupt { offset: at });
             }
             let frame = &segment.bytes[segment.used..frame_end];
@@ -278,12 +320,11 @@ impl<L: Storage> Reader<'_, L> {
                     return Err(LogError::LineOutside { offset, region_bytes: self.region_bytes });
                 }
             }
-            self.lines.push_all(entries);
             self.last_frame = Some((at, header.frame_bytes()));
             segment.used = frame_end;
             segment.end += u64::from(header.lines);
         }
-        Ok(segment)
+        Ok(())
     }
 
     /// No frame is written before the one ahead of it is durable. So one that stands behind the end says that a
@@ -291,13 +332,12 @@ impl<L: Storage> Reader<'_, L> {
     ///
     /// Only headers are looked for, in the next `frame_bytes_max` bytes and at least [`READ_BYTES`]: a frame that
     /// follows damage that is no larger than that begins there.
-    fn look_for_later_frames(&self, segment: &Segment, end: u64) -> Result<(), LogError> {
+    fn look_for_later_frames(&self, segment: &mut Segment, end: u64) -> Result<(), LogError> {
         let window = usize::try_from(self.head.frame_bytes_max).expect("a bounded frame").max(READ_BYTES);
-        let mut rest = Segment { bytes: segment.bytes.clone(), ..*segment };
-        self.load(&mut rest, segment.used + window + FRAME_HEADER_BYTES)?;
+        self.load(segment, segment.used + window + FRAME_HEADER_BYTES)?;
         let mut at = segment.used;
-        while at + FRAME_HEADER_BYTES <= rest.bytes.len() {
-            if let Some(header) = FrameHeader::decode(&rest.bytes[at..], self.key) {
+        while at + FRAME_HEADER_BYTES <= segment.bytes.len() {
+            if let Some(header) = FrameHeader::decode(&segment.bytes[at..], self.key) {
                 let later = header.generation > self.head.generation + 1
                     || header.generation == segment.generation && header.sequence > end;
                 if later {

@@ -52,7 +52,7 @@ pub enum LogRule {
     CheckpointHeadLast,
     /// Checkpoint: the head is durable before the segment behind it is used again.
     CheckpointHeadSync,
-    /// Checkpoint and recovery: of several images of one line the newest counts.
+    /// Checkpoint: of several images of one line the newest counts.
     NewestLine,
     /// The two copies of the head are written in turn.
     AlternateHeads,
@@ -62,10 +62,10 @@ pub enum LogRule {
     RecoverFrameTrust,
     /// Recovery: that is, synced once more.
     RecoverTrustSync,
-    /// Recovery: the region's file is durable before the head moves.
-    RecoverRegionSync,
-    /// Recovery: the head is durable before the first new frame.
-    RecoverHeadSync,
+    /// Recovery: what may be left of a frame that was never whole is made unreadable before a frame is written over it.
+    RecoverClearTorn,
+    /// Recovery: and that durably.
+    RecoverClearSync,
     /// Replay: a frame counts only if its checksum is right.
     FrameChecksum,
     /// Replay: a frame counts only in the place of its generation and sequence.
@@ -90,8 +90,8 @@ impl LogRule {
         LogRule::RecoverHeadTrust,
         LogRule::RecoverFrameTrust,
         LogRule::RecoverTrustSync,
-        LogRule::RecoverRegionSync,
-        LogRule::RecoverHeadSync,
+        LogRule::RecoverClearTorn,
+        LogRule::RecoverClearSync,
         LogRule::FrameChecksum,
         LogRule::FrameInOrder,
         LogRule::NoticeHole,

@@ -1,6 +1,7 @@
 //! Each check runs the log on a [`SimDisk`] and says what is wrong; the tests at the end run them, and once more for
 //! each rule of [`LogRule`] broken, where some check has to say something.
 
+use super::pages::Pages;
 use super::sim::{Faults, Image, SimDisk, SimFile};
 use super::*;
 use crate::MediaError;
@@ -83,9 +84,23 @@ fn new_image(broken: Option<LogRule>) -> Image {
 }
 
 fn open(disk: &SimDisk) -> Result<SimLog, String> {
-    LineLog::open(disk.log(), disk.region(), KEY)
-        .map(|(log, _)| log)
-        .map_err(|error| format!("open: {error}"))
+    Ok(open_and_see(disk)?.0)
+}
+
+/// Opens the log, and gives what its opener has in memory then. The region's file must not have been written.
+fn open_and_see(disk: &SimDisk) -> Result<(SimLog, Vec<u8>), String> {
+    let mut memory = disk.image().region().to_vec();
+    let (log, lines) =
+        LineLog::open(disk.log(), disk.region(), KEY).map_err(|error| format!("open: {error}"))?;
+    if disk.image().region() != memory {
+        return Err("opening has written the region's file".into());
+    }
+    put_into(&lines, &mut memory);
+    Ok((log, memory))
+}
+
+fn put_into(lines: &Replay, memory: &mut [u8]) {
+    lines.each_line(|offset, line| memory[offset as usize..][..line.len()].copy_from_slice(line));
 }
 
 /// Appends and commits at random. Gives the acknowledged lines by the number of calls at the time; stops at an
@@ -94,6 +109,8 @@ fn work(disk: &SimDisk, log: &SimLog, oracle: &mut Oracle, rng: &mut Rng, steps:
     let mut acknowledged = vec![(0, oracle.acknowledged)];
     // Sometimes as with a checkpointer that never gets to run: who leads has to make room.
     log.lock().checkpointer = rng.bool();
+    // Sometimes a half is full of pages, of four lines, before it is full of bytes.
+    log.lock_writer().pages = Pages::new(rng.usize(1..20), 4 * LINE);
     for _ in 0..steps {
         let lines = rng.u64(1..=3);
         let offset = rng.u64(0..=REGION_LINES - lines) * LINE;
@@ -144,8 +161,8 @@ fn check_cuts(seed: u64, broken: Option<LogRule>, depth: u32) -> Check {
         // Kept, not cut: a process that was killed leaves what it has written and not synced.
         let short = rng.u32(0..4) == 0;
         let disk = SimDisk::new(image.clone(), Faults { broken, short, ..Faults::default() }, true);
-        let log = open(&disk)?;
-        let from = oracle.prefix(disk.image().region())?;
+        let (log, memory) = open_and_see(&disk)?;
+        let from = oracle.prefix(&memory)?;
         oracle.lines.truncate(from);
         oracle.acknowledged = from;
         let opened = disk.calls();
@@ -174,23 +191,125 @@ fn check_cuts(seed: u64, broken: Option<LogRule>, depth: u32) -> Check {
     Ok(images)
 }
 
-/// Recovers from an image, cuts at each call of that, and recovers from there: always a prefix with all that was
-/// acknowledged, and once it was there it stays.
+/// Recovers from an image and makes a checkpoint, cuts at each call of that, and recovers from there: always a prefix with
+/// all that was acknowledged, and what an opener has seen once stays.
 fn check_recovery(crashed: &Image, oracle: &Oracle, broken: Option<LogRule>, rng: &mut Rng) -> Check {
     let disk = SimDisk::new(crashed.clone(), Faults { broken, ..Faults::default() }, true);
-    drop(open(&disk)?);
-    oracle.prefix(disk.image().region())?;
+    let (log, memory) = open_and_see(&disk)?;
+    let mut seen = oracle.clone();
+    seen.acknowledged = oracle.prefix(&memory)?;
+    let opened = disk.calls();
+    log.checkpoint().map_err(|error| format!("checkpoint: {error}"))?;
+    if disk.image().region() != memory {
+        return Err("a checkpoint brings something else into the file than the opener has in memory".into());
+    }
     let mut images = 1;
     let recorded = disk.recorded();
     for _ in 0..2 {
-        let at_call = &recorded[rng.usize(0..recorded.len())];
-        let cut = at_call.cut(rng.bool(), |n| rng.usize(0..n));
+        let call = rng.usize(0..recorded.len());
+        let expected = if call as u64 >= opened { &seen } else { oracle };
+        let cut = recorded[call].cut(rng.bool(), |n| rng.usize(0..n));
         let disk = SimDisk::new(cut, Faults { broken, ..Faults::default() }, false);
-        drop(open(&disk)?);
-        oracle.prefix(disk.image().region())?;
+        expected.prefix(&open_and_see(&disk)?.1)?;
         images += 1;
     }
     Ok(images)
+}
+
+/// A process is killed while it writes a frame, and the next one writes another frame to that place, which is the same from
+/// the second sector on. No cut may make the first one whole.
+fn check_torn_frame(broken: Option<LogRule>) -> Check {
+    // In the log's file, inside of its second line: where the sector ends.
+    const SECTOR_END: usize = 19 * 512;
+    let faults = Faults { broken, ..Faults::default() };
+    let mut oracle = Oracle::default();
+    let disk = SimDisk::new(new_image(broken), faults, false);
+    let log = open(&disk)?;
+    // So that the next frame begins in one sector and ends in another.
+    for (offset, lines) in [(0, 1), (LINE, 3)] {
+        let sequence = log.append(offset, lines, |at| oracle.next(at));
+        log.commit(sequence).map_err(|error| error.to_string())?;
+    }
+    oracle.acknowledged = oracle.lines.len();
+    let before = disk.image();
+    let values = |first: u64| move |at: u64| words(if at == 5 * LINE { first } else { 100 + at / LINE });
+    let sequence = log.append(5 * LINE, 4, values(50));
+    log.commit(sequence).map_err(|error| error.to_string())?;
+    let differ: Vec<_> =
+        (0..before.log().len()).filter(|&at| before.log()[at] != disk.image().log()[at]).collect();
+    assert!(differ[0] + 32 + 72 < SECTOR_END && SECTOR_END < *differ.last().expect("a frame"));
+    let mut killed = before.log().to_vec();
+    killed[..SECTOR_END].copy_from_slice(&disk.image().log()[..SECTOR_END]);
+
+    let disk = SimDisk::new(Image::new(killed, before.region().to_vec()), faults, true);
+    let (log, memory) = open_and_see(&disk)?;
+    oracle.prefix(&memory)?;
+    let opened = disk.calls();
+    let sequence = log.append(5 * LINE, 4, values(60));
+    log.commit(sequence).map_err(|error| error.to_string())?;
+    oracle.lines.push((5 * LINE, 60));
+    oracle.lines.extend((6..9).map(|line| (line * LINE, 100 + line)));
+    let mut images = 0;
+    let mut rng = Rng::with_seed(0);
+    for at_call in &disk.recorded()[opened as usize..] {
+        for cut in cuts(at_call, &mut rng, 64) {
+            images += check_recovery(&cut, &oracle, broken, &mut rng)?;
+        }
+    }
+    Ok(images)
+}
+
+/// However many lines are committed: those that opening has to store are in few pages.
+fn check_pages(seed: u64) -> Check {
+    const LINES: u64 = 2000;
+    const PAGES: usize = 8;
+    let mut rng = Rng::with_seed(seed);
+    let region = vec![0; (LINES * LINE) as usize];
+    let disk = SimDisk::new(Image::new(Vec::new(), region), Faults::default(), false);
+    let options = Options::new(64 << 10, 16).expect("it fits");
+    format(&disk.log(), &KEY, &options).expect("a sound disk");
+    let mut most = 0;
+    for _ in 0..4 {
+        let mut log = open(&disk)?;
+        // Which pages there are already it has counted in larger ones.
+        log.checkpoint().map_err(|error| error.to_string())?;
+        log.lock().checkpointer = rng.bool();
+        log.lock_writer().pages = Pages::new(PAGES, LINE);
+        for _ in 0..rng.u64(1..60) {
+            // As hot as it may be, or all over the region.
+            let lines = if rng.bool() { LINES } else { 4 };
+            let mut sequence = 0;
+            let frame_lines = if rng.u32(0..8) == 0 { 16 } else { rng.u64(1..5) };
+            for _ in 0..frame_lines {
+                sequence = log.append(rng.u64(0..lines) * LINE, 1, words);
+            }
+            log.commit(sequence).map_err(|error| error.to_string())?;
+            let replay = Replay::read(&disk.log(), LINES * LINE, &KEY).map_err(|error| error.to_string())?;
+            for segment in [&replay.oldest, &replay.newest] {
+                let mut pages = Pages::new(usize::MAX, LINE);
+                pages.add(segment.entries().map(|entry| format::u64_at(entry, 0)));
+                // A frame that is in more pages has a half for itself.
+                if pages.len() > PAGES && segment.end - segment.start > 16 {
+                    return Err(format!("{} pages in {} lines", pages.len(), segment.end - segment.start));
+                }
+                most = most.max(pages.len());
+            }
+            if rng.u32(0..20) == 0 {
+                log = open(&disk)?;
+                log.lock_writer().pages.limit(PAGES);
+                let again =
+                    Replay::read(&disk.log(), LINES * LINE, &KEY).map_err(|error| error.to_string())?;
+                let current = if again.newest.used > 0 { &again.newest } else { &again.oldest };
+                let mut pages = Pages::new(usize::MAX, crate::mapping::PAGE);
+                pages.add(current.entries().map(|entry| format::u64_at(entry, 0)));
+                if log.lock_writer().pages.len() != pages.len() {
+                    return Err("opening has counted other pages".into());
+                }
+                break;
+            }
+        }
+    }
+    if most < PAGES / 2 { Err(format!("never more than {most} pages")) } else { Ok(1) }
 }
 
 /// Fails each write and sync in turn: nothing is acknowledged behind it, and all that was is there, whether the process
@@ -252,9 +371,11 @@ fn check_damage(broken: Option<LogRule>, damage: impl Fn(&mut Vec<u8>)) -> Resul
     let image = Image::new(log, image.region().to_vec());
     let disk = SimDisk::new(image.clone(), Faults { broken, ..Faults::default() }, false);
     match LineLog::open(disk.log(), disk.region(), KEY) {
-        Ok(_) => {
+        Ok((_, lines)) => {
             oracle.acknowledged -= last;
-            let found = oracle.prefix(disk.image().region())?;
+            let mut memory = disk.image().region().to_vec();
+            put_into(&lines, &mut memory);
+            let found = oracle.prefix(&memory)?;
             Ok(if found == oracle.lines.len() { "all" } else { "all but the last" })
         }
         Err(_) if disk.image().region() != image.region() => {
@@ -321,8 +442,8 @@ fn check_threads(seed: u64) -> Check {
     let mut rng = Rng::with_seed(seed);
     let mut faults = Faults::default();
     match seed % 3 {
-        0 => faults.power_off_at = Some(rng.u64(4..120)),
-        1 => faults.fail_at = Some(rng.u64(4..120)),
+        0 => faults.power_off_at = Some(rng.u64(6..120)),
+        1 => faults.fail_at = Some(rng.u64(6..120)),
         _ => {}
     }
     let disk = SimDisk::new(new_image(None), faults, false);
@@ -396,9 +517,8 @@ fn check_shared_line(seed: u64) -> Check {
     });
     let mut rng = Rng::with_seed(seed);
     let disk = SimDisk::new(disk.image().cut(true, |n| rng.usize(0..n)), Faults::default(), false);
-    open(&disk)?;
-    let image = disk.image();
-    let words: Vec<u64> = (0..4).map(|word| format::u64_at(image.region(), word * 8)).collect();
+    let (_, memory) = open_and_see(&disk)?;
+    let words: Vec<u64> = (0..4).map(|word| format::u64_at(&memory, word * 8)).collect();
     if words != [100; 4] { Err(format!("acknowledged 100 each, and there is {words:?}")) } else { Ok(1) }
 }
 
@@ -406,6 +526,7 @@ fn check_shared_line(seed: u64) -> Check {
 fn run_all(broken: Option<LogRule>, seeds: u64) -> Result<u64, (&'static str, String)> {
     let mut images = 0;
     images += check_short_region(broken).map_err(|error| ("short region", error))?;
+    images += check_torn_frame(broken).map_err(|error| ("torn frame", error))?;
     images += check_misplaced_frames(broken).map_err(|error| ("misplaced frames", error))?;
     for seed in 0..seeds {
         images +=
@@ -448,6 +569,18 @@ fn a_flipped_bit_gives_the_right_lines_or_an_error() {
 #[test]
 fn a_frame_in_the_place_of_another_gives_the_right_lines_or_an_error() {
     check_misplaced_frames(None).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_frame_that_a_kill_has_torn_never_becomes_whole() {
+    assert!(check_torn_frame(None).unwrap_or_else(|error| panic!("{error}")) > 20);
+}
+
+#[test]
+fn what_opening_has_to_store_is_in_few_pages() {
+    for seed in seeds(40) {
+        check_pages(seed).unwrap_or_else(|error| panic!("rerun with SEED={seed}: {error}"));
+    }
 }
 
 #[test]

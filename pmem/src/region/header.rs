@@ -8,6 +8,7 @@ use super::error::OpenError;
 use crate::layout::{
     STATE, SUPERBLOCK, SUPERBLOCK_BYTES, SUPERBLOCK_COPY, State, Superblock, SuperblockError, TABLES,
 };
+use crate::line_log::Replay;
 use crate::mapping::io::Io;
 use crate::mem::LINE;
 
@@ -28,9 +29,29 @@ pub(super) struct Header {
 impl Header {
     /// Reads and checks them. The file is long enough for the region if this succeeds.
     pub(super) fn read(io: &Io, file: BorrowedFd<'_>) -> Result<Self, OpenError> {
+        Self::read_changed(io, file, |_| {})
+    }
+
+    /// As they are with the lines of a log that the file lacks.
+    pub(super) fn read_with(io: &Io, file: BorrowedFd<'_>, lines: &Replay) -> Result<Self, OpenError> {
+        Self::read_changed(io, file, |bytes| {
+            lines.each_line(|offset, line| {
+                if offset < TABLES {
+                    bytes[offset as usize..][..line.len()].copy_from_slice(line);
+                }
+            });
+        })
+    }
+
+    fn read_changed(
+        io: &Io,
+        file: BorrowedFd<'_>,
+        change: impl FnOnce(&mut [u8]),
+    ) -> Result<Self, OpenError> {
         let mut bytes = vec![0; TABLES as usize];
         let have = io.stat(file).map_err(OpenError::io("stat the region's file"))?.len;
         let read = io.read_up_to(file, 0, &mut bytes).map_err(OpenError::io("read the region's header"))?;
+        change(&mut bytes);
         let superblock = superblock(&bytes)?;
         if read < bytes.len() {
             return Err(OpenError::Truncated { have, need: TABLES });

@@ -31,7 +31,7 @@ use crate::layout::{Shutdown, State, TABLES};
 use crate::line_log::{Checkpointer, FileStorage, LineLog, LogError, LogKey, Replay, Storage, format};
 use crate::mapping::io::Io;
 use crate::mapping::{Domain, LineSink, Mapping};
-use crate::mem::MediaError;
+use crate::mem::{MediaError, Mem};
 
 /// Where a region's log stands.
 pub(crate) fn path_of(region: &Path) -> PathBuf {
@@ -109,19 +109,21 @@ pub(super) fn is_to_be_read(path: &Path, header: &Header, options: &RegionOption
 }
 
 impl RegionLog {
-    /// Opens the region's log, or makes one, and brings all that it holds into the file. `header` is read anew then.
+    /// Opens the region's log, or makes one. Gives the lines that the file may lack, which must be put into the private map
+    /// of the file before anything is read there. `header` tells what they make of it.
     pub(super) fn open(
         path: &Path,
         file: &Arc<OwnedFd>,
         header: &mut Header,
         options: &RegionOptions,
-    ) -> Result<Self, OpenError> {
-        if header.state.shutdown == Shutdown::Open {
-            // What the process before has stored, and that it was open, may still be in the page cache alone. Of a region
-            // that was used with its log little can be.
-            options.io.sync(file.as_fd()).map_err(OpenError::io("sync the region's file"))?;
-        }
-        if !is_needed(&header.state) {
+    ) -> Result<(Self, Option<Replay>), OpenError> {
+        let settle = || options.io.sync(file.as_fd()).map_err(OpenError::io("sync the region's file"));
+        let needed = is_needed(&header.state);
+        if !needed {
+            if header.state.shutdown == Shutdown::Open {
+                // What the process before has stored may still be in the page cache alone.
+                settle()?;
+            }
             find_or_make(path, file, header, options)?;
             // Before the log's first line: from here on it is needed.
             store_state(file, header, options, |state| {
@@ -129,10 +131,31 @@ impl RegionLog {
                 state.boot_id = NO_BOOT;
             })?;
         }
-        let log = Arc::new(replay(path, file, header, options)?);
-        let checkpointer = Checkpointer::start(Arc::clone(&log))
+        let (log, lines) = open_line_log(path, file, header, options)?;
+        if needed && lines.is_empty() {
+            // That it is open may be in the page cache alone. Had the log a line, that would be durable: see above.
+            settle()?;
+        }
+        *header = Header::read_with(&options.io, file.as_fd(), &lines)?;
+        let mut outside = false;
+        lines.each_line(|offset, _| outside |= offset >= header.state.region_bytes);
+        let lines = if outside {
+            // Nobody writes such a line, for a region grows before it is stored to. The file is long enough.
+            log.checkpoint()?;
+            None
+        } else {
+            Some(lines)
+        };
+        log.limit_pages(options.log.pages());
+        Ok((Self { log: Arc::new(log), checkpointer: None, process: getpid() }, lines))
+    }
+
+    /// Starts the thread that makes checkpoints. The first may be due already, which the one who opens need not wait for.
+    pub(super) fn start_checkpoints(&mut self) -> Result<(), OpenError> {
+        let checkpointer = Checkpointer::start(Arc::clone(&self.log))
             .map_err(|source| OpenError::Io { doing: "start the thread that makes checkpoints", source })?;
-        Ok(Self { log, checkpointer: Some(checkpointer), process: getpid() })
+        self.checkpointer = Some(checkpointer);
+        Ok(())
     }
 
     /// Where the mapping's lines go.
@@ -158,21 +181,30 @@ impl Drop for RegionLog {
     }
 }
 
-/// Brings what the log holds into the file, as it must be before the file is used in another domain or by its log. Gives the
-/// log, empty.
+/// Brings what the log holds into the file, as it must be before the file is used in another domain.
 pub(super) fn replay(
     path: &Path,
     file: &Arc<OwnedFd>,
     header: &mut Header,
     options: &RegionOptions,
-) -> Result<Log, OpenError> {
-    let log = open_log(path, OFlags::RDWR, options)?;
-    let (log, recovered) = LineLog::open(log, reopen(file, options)?, key(header))?;
-    if recovered.lines > 0 {
-        tracing::info!(lines = recovered.lines, "brought the log into the region's file");
+) -> Result<(), OpenError> {
+    let (log, lines) = open_line_log(path, file, header, options)?;
+    log.checkpoint()?;
+    if !lines.is_empty() {
+        tracing::info!(lines = lines.len(), "brought the log into the region's file");
     }
     *header = Header::read(&options.io, file.as_fd())?;
-    Ok(log)
+    Ok(())
+}
+
+fn open_line_log(
+    path: &Path,
+    file: &OwnedFd,
+    header: &Header,
+    options: &RegionOptions,
+) -> Result<(Log, Replay), OpenError> {
+    let log = open_log(path, OFlags::RDWR, options)?;
+    Ok(LineLog::open(log, reopen(file, options)?, key(header))?)
 }
 
 /// Puts what the log holds into a copy of the file in memory; neither file is written.
@@ -183,13 +215,9 @@ pub(super) fn replay_into_copy(
     copy: &Mapping,
     options: &RegionOptions,
 ) -> Result<(), OpenError> {
-    use crate::mem::Mem;
     let log = open_log(path, OFlags::RDONLY, options)?;
     let bytes = options.io.stat(file.as_fd()).map_err(OpenError::io("stat the region's file"))?.len;
-    let lines = Replay::read(&log, bytes.min(copy.len()), &key(header))?.newest_lines();
-    for (offset, line) in lines {
-        copy.write(offset, &line);
-    }
+    put_into(&Replay::read(&log, bytes.min(copy.len()), &key(header))?, copy);
     Ok(())
 }
 
@@ -201,16 +229,20 @@ pub(super) fn replay_prefix_into_copy(
     copy: &Mapping,
     options: &RegionOptions,
 ) -> Option<LogError> {
-    use crate::mem::Mem;
     let log = match open_log(path, OFlags::RDONLY, options) {
         Ok(log) => log,
         Err(error) => return Some(error),
     };
-    let (replay, why) = Replay::read_prefix(&log, copy.len(), &log_key(region, log_id));
-    for (offset, line) in replay.iter().flat_map(Replay::newest_lines) {
+    let (lines, why) = Replay::read_prefix(&log, copy.len(), &log_key(region, log_id));
+    for (offset, line) in lines {
         copy.write(offset, &line);
     }
     why
+}
+
+/// Stores the lines in a private map of the file, which is long enough. They are in the log already: nothing is flushed.
+pub(super) fn put_into(lines: &Replay, map: &Mapping) {
+    lines.each_line(|offset, line| map.write(offset, line));
 }
 
 fn key(header: &Header) -> LogKey {

@@ -15,7 +15,9 @@ pub struct RegionOptions {
     pub persistence: Persistence,
     /// Sizes of a region that is created. Opening finds them in the file.
     pub geometry: Geometry,
-    /// Sizes of the log beside the region, if it must have one ([`Domain::File`](crate::Domain::File)) and there is none yet.
+    /// Sizes of the log beside the region, if it must have one ([`Domain::File`](crate::Domain::File)) and there is none yet;
+    /// and each time, how many pages may be changed between two checkpoints
+    /// ([`with_pages`](line_log::Options::with_pages)).
     pub log: line_log::Options,
     /// Takes any file system; see [`DomainRequest::force_file_system`].
     pub force_file_system: bool,
