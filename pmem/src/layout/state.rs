@@ -115,7 +115,7 @@ impl State {
         Self::newest([slot(STATE), slot(STATE + LINE)])
     }
 
-    /// Whether this one, the newest that is whole, may not have been the newest: the slot beside it is damaged.
+    /// Whether this one, the newest that is whole, may not have been the newest: there is no whole one beside it.
     pub(crate) fn may_be_stale(&self, mem: &impl Mem, seed: u32) -> bool {
         let slot = STATE + self.other_slot();
         self.is_alone(&std::array::from_fn(|i| mem.load(slot + i as u64 * WORD)), seed)
@@ -130,10 +130,10 @@ impl State {
         (self.generation + 1) % 2 * LINE
     }
 
-    /// Beside the first state of a region there are zeros, beside any other the one before.
+    /// Zeros beside the first state of a region are as they should be. But they are also what damage leaves of the second, and
+    /// to take the first for stale costs a recovery that finds nothing to do.
     fn is_alone(&self, other: &[u64; WORDS], seed: u32) -> bool {
-        let was_written = self.generation > 1 || *other != [0; WORDS];
-        was_written && Self::decode(other, seed).is_none()
+        Self::decode(other, seed).is_none()
     }
 
     /// Writes this state as the next generation, into the slot that does not hold the newest. One fence.

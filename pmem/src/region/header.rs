@@ -22,7 +22,7 @@ pub(super) struct Header {
     pub(super) state: State,
     /// The slot before the newest, if it is whole.
     pub(super) state_before: Option<State>,
-    /// Whether a newer state may be lost: the slot beside the newest is damaged.
+    /// Whether a newer state may be lost: there is no whole one beside the newest.
     pub(super) may_be_stale: bool,
 }
 

@@ -18,7 +18,8 @@ pub(crate) fn is_full() -> bool {
 
 fn rng(voice: &Voice) -> fastrand::Rng {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+    // A link's check has 14 bits: of many thousand random changes one passes it. So what is random is for long runs.
+    let seed = seed.unwrap_or_else(|| if is_full() { fastrand::u64(..1 << 32) } else { 1 });
     voice.note(&format!("seed {seed}"));
     fastrand::Rng::with_seed(seed)
 }
@@ -84,7 +85,11 @@ impl Bench<'_> {
             };
             *self.tally.excused.entry(why).or_default() += 1;
             if must_be_found && !self.is_found() {
-                self.voice.wrong(&format!("{item} is wrong after a write, and no check finds why"));
+                let at: BTreeSet<_> =
+                    self.changes.iter().map(|change| self.places.describe(change.at)).collect();
+                self.voice.wrong(&format!(
+                    "{item} is wrong after a write, and no check finds why: {why} at {at:?}"
+                ));
             }
         }
     }
@@ -236,7 +241,7 @@ fn a_flipped_bit_of_the_log_gives_the_data_or_an_error() {
 fn smears_and_holes_and_swaps_give_the_data_or_an_error() {
     let name = "flips::smears_and_holes_and_swaps_give_the_data_or_an_error";
     each_variant(name, &VARIANTS, |target| {
-        let cases = if is_full() { 20_000 } else { 200 };
+        let cases = if is_full() { 20_000 } else { 60 };
         for case in 0..cases {
             target.case(&format!("case {case}"), |image, rng| {
                 let is_log = image.log.is_some() && rng.bool();
