@@ -145,7 +145,7 @@ pub(crate) struct Replay {
 
 /// Has one run again, and says what it finds.
 pub(crate) fn replay(arguments: &Replay) -> anyhow::Result<()> {
-    let config = SimConfig { mutants: arguments.mutant.clone() };
+    let config = SimConfig { mutants: arguments.mutant.clone(), ..SimConfig::default() };
     let mut violations = 0;
     for scenario in arguments.which.scenarios()? {
         let report = scenario.explore(&config, &Budget::one_run(arguments.seed));

@@ -114,7 +114,7 @@ impl<'a> Mutants<'a> {
         if let Some((_, why)) = listed {
             return Row { mutant, fate: Fate::NotApplicable(why), images: 0 };
         }
-        let config = SimConfig { mutants: vec![mutant] };
+        let config = SimConfig { mutants: vec![mutant], ..SimConfig::default() };
         let (mut images, mut fate) = (0, Fate::Unreached);
         for (scenario, seen) in self.scenarios.iter().zip(&self.reached) {
             if !seen.reached(mutant) {

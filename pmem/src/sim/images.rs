@@ -1,4 +1,5 @@
-//! What a power cut at one moment can leave: every combination of one prefix of the pending stores for each line.
+//! What a power cut at one moment can leave: every combination of one prefix of the pending stores for each line, but for
+//! those that an ordering forbids.
 
 use super::lines::LINE_WORDS;
 use fastrand::Rng;
@@ -14,6 +15,29 @@ pub(super) struct PendingLine {
     pub(super) count: u32,
 }
 
+/// What an ordering asks of a cut. Both lists name lines by their place among the pending ones.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    /// So many stores of these lines survive,
+    pub(super) needed: Vec<(u32, u32)>,
+    /// or not more than so many of these.
+    pub(super) until: Vec<(u32, u32)>,
+}
+
+impl Condition {
+    fn has_what_is_needed(&self, survivors: &[u32]) -> bool {
+        self.needed.iter().all(|&(place, count)| survivors[place as usize] >= count)
+    }
+
+    fn asks_nothing(&self, survivors: &[u32]) -> bool {
+        self.until.iter().all(|&(place, count)| survivors[place as usize] <= count)
+    }
+
+    fn holds(&self, survivors: &[u32]) -> bool {
+        self.asks_nothing(survivors) || self.has_what_is_needed(survivors)
+    }
+}
+
 /// A moment at which the power may be cut.
 ///
 /// It holds what became durable since the crash point that was taken before it from the same memory, and what is
@@ -25,6 +49,8 @@ pub struct CrashPoint {
     pub(super) lines: Vec<PendingLine>,
     /// Word of the line, value; of all lines.
     pub(super) stores: Vec<(u8, u64)>,
+    /// Only cuts in which all of them hold can happen.
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// One image out of those of a [`CrashPoint`]: for each of its pending lines, how many stores of it survive.
@@ -58,7 +84,7 @@ impl Default for Limits {
 }
 
 impl CrashPoint {
-    /// How many different images there are, if it fits.
+    /// How many different images there are, if it fits. Orderings may forbid some of them.
     #[must_use]
     pub fn combinations(&self) -> Option<u64> {
         self.lines.iter().try_fold(1_u64, |product, line| product.checked_mul(u64::from(line.count) + 1))
@@ -92,6 +118,27 @@ impl CrashPoint {
         cut
     }
 
+    /// Whether no ordering forbids it.
+    fn allows(&self, cut: &Cut) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(&cut.survivors))
+    }
+
+    /// Makes a cut one that no ordering forbids: lets more survive, or less.
+    fn correct(&self, cut: &mut Cut, more: bool) {
+        let survivors = &mut cut.survivors;
+        while let Some(broken) = self.conditions.iter().find(|condition| !condition.holds(survivors)) {
+            if more {
+                for &(place, count) in &broken.needed {
+                    survivors[place as usize] = survivors[place as usize].max(count);
+                }
+            } else {
+                for &(place, count) in &broken.until {
+                    survivors[place as usize] = survivors[place as usize].min(count);
+                }
+            }
+        }
+    }
+
     /// Fills in one of several kinds of samples. Uniform ones alone would rarely leave just one line behind or ahead
     /// of all others, which is what a missing fence looks like.
     fn sample(&self, kind: u32, cut: &mut Cut, rng: &mut Rng) {
@@ -111,6 +158,15 @@ impl CrashPoint {
                     *survivors = if at == behind { rng.u32(..line.count) } else { line.count };
                 }
             }
+        }
+        if !self.conditions.is_empty() {
+            // A line that is ahead or behind mostly stays so.
+            let more = match kind % 4 {
+                0 | 1 => rng.bool(),
+                2 => true,
+                _ => false,
+            };
+            self.correct(cut, more);
         }
     }
 
@@ -168,7 +224,7 @@ impl Images<'_> {
     pub fn next(&mut self, rng: &mut Rng) -> Option<&Cut> {
         match &mut self.kind {
             Kind::All { first: first @ true } => *first = false,
-            Kind::All { .. } => {
+            Kind::All { .. } => loop {
                 // Counts up in mixed radix.
                 let lines = self.point.lines.iter().zip(&mut self.cut.survivors);
                 let mut carried = true;
@@ -183,7 +239,10 @@ impl Images<'_> {
                 if carried {
                     return None;
                 }
-            }
+                if self.point.allows(&self.cut) {
+                    break;
+                }
+            },
             Kind::Sampled { done, samples } => {
                 if *done == *samples {
                     return None;

@@ -2,7 +2,7 @@
 //! stores that may or may not have reached it.
 
 use super::{
-    images::{CrashPoint, LineWords, PendingLine},
+    images::{Condition, CrashPoint, LineWords, PendingLine},
     line_set::LineSet,
 };
 
@@ -14,6 +14,7 @@ pub(super) const LINE_WORDS: usize = 8;
 struct Store {
     /// Grows with each store to the memory.
     number: u64,
+    thread: u32,
     word: u8,
     value: u64,
 }
@@ -33,6 +34,14 @@ struct Mark {
     number: u64,
 }
 
+/// A thread made an ordering when the stores up to `number` had been made: what it stores after that survives only with what
+/// it had flushed.
+#[derive(Debug)]
+struct Ordering {
+    number: u64,
+    flushed: Vec<Mark>,
+}
+
 /// Durable words and pending stores of one memory.
 ///
 /// Invariant: `dirty[dirty_at[line] - 1].line == line` for each line with pending stores, `dirty_at[line] == 0` for all
@@ -44,8 +53,10 @@ pub(super) struct Lines {
     dirty: Vec<DirtyLine>,
     /// Emptied lists, to be filled again.
     spare: Vec<Vec<Store>>,
-    /// By thread: what it flushed since its last fence.
+    /// By thread: what it flushed since its last fence or ordering.
     marks: Vec<Vec<Mark>>,
+    /// By thread: its orderings since its last fence, in the order in which they were made, if they only order.
+    orderings: Vec<Vec<Ordering>>,
     stores: u64,
     /// Lines that may differ from those at the last [`restore`](Self::restore).
     touched: LineSet,
@@ -63,6 +74,7 @@ impl Lines {
             dirty: Vec::new(),
             spare: Vec::new(),
             marks: Vec::new(),
+            orderings: Vec::new(),
             stores: 0,
             touched: LineSet::new(lines),
             advanced: LineSet::new(lines),
@@ -73,10 +85,11 @@ impl Lines {
         &self.durable
     }
 
-    pub(super) fn store(&mut self, word: usize, value: u64) {
+    pub(super) fn store(&mut self, thread: usize, word: usize, value: u64) {
         let line = (word / LINE_WORDS) as u32;
         self.stores += 1;
-        let store = Store { number: self.stores, word: (word % LINE_WORDS) as u8, value };
+        let word = (word % LINE_WORDS) as u8;
+        let store = Store { number: self.stores, thread: thread as u32, word, value };
         match self.dirty_at[line as usize] {
             0 => {
                 let mut stores = self.spare.pop().unwrap_or_default();
@@ -100,15 +113,43 @@ impl Lines {
 
     /// Makes durable what `thread` has flushed. Whether it had flushed anything.
     pub(super) fn fence(&mut self, thread: usize) -> bool {
-        let Some(marks) = self.marks.get_mut(thread) else { return false };
+        let ordered = self.take_orderings(thread, u64::MAX);
+        let any_ordered = !ordered.is_empty();
+        ordered.iter().for_each(|ordering| self.make_all_durable(&ordering.flushed));
+        let Some(marks) = self.marks.get_mut(thread) else { return any_ordered };
         let mut marks = std::mem::take(marks);
-        for mark in &marks {
-            self.make_durable(mark.line, mark.number);
-        }
+        self.make_all_durable(&marks);
         let any = !marks.is_empty();
         marks.clear();
         self.marks[thread] = marks;
-        any
+        any || any_ordered
+    }
+
+    /// Lets nothing that `thread` stores from here on survive without what it has flushed. Whether it had flushed anything
+    /// since its last ordering or fence.
+    pub(super) fn order(&mut self, thread: usize) -> bool {
+        let Some(flushed) = self.marks.get_mut(thread).map(std::mem::take) else { return false };
+        if flushed.is_empty() {
+            return false;
+        }
+        if self.orderings.len() <= thread {
+            self.orderings.resize_with(thread + 1, Vec::new);
+        }
+        self.orderings[thread].push(Ordering { number: self.stores, flushed });
+        true
+    }
+
+    /// Removes the orderings of `thread` that stand before the store with this number.
+    fn take_orderings(&mut self, thread: usize, number: u64) -> Vec<Ordering> {
+        let Some(orderings) = self.orderings.get_mut(thread) else { return Vec::new() };
+        let before = orderings.partition_point(|ordering| ordering.number < number);
+        orderings.drain(..before).collect()
+    }
+
+    fn make_all_durable(&mut self, marks: &[Mark]) {
+        for mark in marks {
+            self.make_durable(mark.line, mark.number);
+        }
     }
 
     fn make_durable(&mut self, line: u32, up_to: u64) {
@@ -125,6 +166,14 @@ impl Lines {
         for store in &stores[..count] {
             words[store.word as usize] = store.value;
         }
+        // What other threads had to have durable before these stores is so, too.
+        let is_ordered = |store: &&Store| {
+            self.orderings
+                .get(store.thread as usize)
+                .and_then(|orderings| orderings.first())
+                .is_some_and(|ordering| ordering.number < store.number)
+        };
+        let ordered: Vec<Store> = stores[..count].iter().filter(is_ordered).copied().collect();
         self.advanced.insert(line);
         if count < stores.len() {
             stores.drain(..count);
@@ -135,6 +184,11 @@ impl Lines {
             self.spare.push(clean.stores);
             if let Some(moved) = self.dirty.get(at - 1) {
                 self.dirty_at[moved.line as usize] = at as u32;
+            }
+        }
+        for store in ordered {
+            for ordering in self.take_orderings(store.thread as usize, store.number) {
+                self.make_all_durable(&ordering.flushed);
             }
         }
     }
@@ -150,6 +204,7 @@ impl Lines {
             advanced: self.advanced.as_slice().iter().map(|&line| (line, self.line(line))).collect(),
             lines: Vec::with_capacity(self.dirty.len()),
             stores: Vec::with_capacity(self.dirty.len() * 4),
+            conditions: Vec::new(),
         };
         self.advanced.clear();
         for dirty in &self.dirty {
@@ -167,7 +222,57 @@ impl Lines {
                 point.lines.push(PendingLine { line: dirty.line, first, count });
             }
         }
+        if self.orderings.iter().any(|orderings| !orderings.is_empty()) {
+            point.conditions = self.conditions(&point.lines);
+        }
         point
+    }
+
+    /// What the orderings ask of a cut of `lines`.
+    fn conditions(&self, lines: &[PendingLine]) -> Vec<Condition> {
+        // By line: the numbers of the stores of the line that change something.
+        let numbers: Vec<Vec<u64>> = lines.iter().map(|pending| self.changes(pending.line)).collect();
+        let place_of = |line: u32| lines.iter().position(|pending| pending.line == line);
+        let all = self.orderings.iter().enumerate();
+        let all =
+            all.flat_map(|(thread, orderings)| orderings.iter().map(move |ordering| (thread, ordering)));
+        let mut conditions = Vec::new();
+        for (thread, ordering) in all {
+            let mut needed = Vec::new();
+            for mark in &ordering.flushed {
+                let Some(place) = place_of(mark.line) else { continue };
+                let count = numbers[place].partition_point(|&number| number <= mark.number);
+                if count > 0 {
+                    needed.push((place as u32, count as u32));
+                }
+            }
+            if needed.is_empty() {
+                continue;
+            }
+            let mut until = Vec::new();
+            for (place, pending) in lines.iter().enumerate() {
+                let later =
+                    |store: &&Store| store.thread as usize == thread && store.number > ordering.number;
+                let stores = &self.dirty[self.dirty_at[pending.line as usize] as usize - 1].stores;
+                if let Some(first) = stores.iter().find(later) {
+                    let before = numbers[place].partition_point(|&number| number < first.number);
+                    until.push((place as u32, before as u32));
+                }
+            }
+            if !until.is_empty() {
+                conditions.push(Condition { needed, until });
+            }
+        }
+        conditions
+    }
+
+    /// The numbers of a dirty line's stores that change something.
+    fn changes(&self, line: u32) -> Vec<u64> {
+        let mut words = self.line(line);
+        let stores = &self.dirty[self.dirty_at[line as usize] as usize - 1].stores;
+        let changes =
+            |store: &&Store| std::mem::replace(&mut words[store.word as usize], store.value) != store.value;
+        stores.iter().filter(changes).map(|store| store.number).collect()
     }
 
     /// Takes back everything since the last call, given the words as they were: all durable, nothing pending.
@@ -181,6 +286,7 @@ impl Lines {
         }
         self.dirty.clear();
         self.marks.iter_mut().for_each(Vec::clear);
+        self.orderings.iter_mut().for_each(Vec::clear);
         self.stores = 0;
         for &line in self.touched.as_slice().iter().chain(stale.as_slice()) {
             let start = line as usize * LINE_WORDS;

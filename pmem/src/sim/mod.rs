@@ -4,7 +4,7 @@
 //! **Model.** There are two memories: what threads see, and what is durable. Behind the durable one stands for each line
 //! the ordered list of stores that have not reached it. A [flush](crate::Mem::flush) remembers the present end of the line's
 //! list for the thread that calls it; its next [fence](crate::Mem::fence), or [ordering](crate::Mem::order), makes the list
-//! durable up to there. A power cut keeps of each line, independently of all others, any prefix of its list. So a line can
+//! durable up to there. With [`SimConfig::orders_only`] an ordering makes nothing durable. A power cut keeps of each line, independently of all others, any prefix of its list. So a line can
 //! be written back at any time without being asked, two lines in either order, but never a later store to a line without
 //! the earlier ones; a word is never torn.
 //!
@@ -80,7 +80,7 @@ pub enum Step {
     Store,
     /// To flush lines.
     Flush,
-    /// To make durable what the thread flushed. A left-out one is not announced.
+    /// To make durable, or to order, what the thread flushed. A left-out one is not announced.
     Fence,
     /// To do nothing: the thread waits for another one.
     Pause,
@@ -112,6 +112,10 @@ pub struct TooManyLoads(pub u64);
 pub struct SimConfig {
     /// What it does wrong. Empty for a right one.
     pub mutants: Vec<Mutant>,
+    /// Whether an ordering makes nothing durable, as where durability costs a system call: a cut may lose what a thread flushed
+    /// before it, but then it loses all that the thread stored after it too, whoever flushed that. If not, an
+    /// ordering is a fence, as on memory that needs no system call.
+    pub orders_only: bool,
 }
 
 /// A memory whose power can be cut. See the module's text for the model.
@@ -293,18 +297,20 @@ impl Sim {
         if let Some(new) = f(old) {
             self.counts.store();
             self.words[word].store(new, Ordering::Release);
-            lines.store(word, new);
+            lines.store(current_thread(), word, new);
         }
         old
     }
 
-    fn make_durable(&self, site: Site) {
+    fn stand_between(&self, site: Site, orders_only: bool) {
         self.seen.fence(site);
         if self.faults.drops_fence(site) {
             return;
         }
         self.before(Step::Fence);
-        let any = self.lines().fence(current_thread());
+        let mut lines = self.lines();
+        let thread = current_thread();
+        let any = if orders_only { lines.order(thread) } else { lines.fence(thread) };
         self.counts.fence(any);
     }
 }
@@ -329,7 +335,7 @@ impl Mem for Sim {
         let word = self.word(offset);
         let mut lines = self.lines();
         self.words[word].store(value, Ordering::Release);
-        lines.store(word, value);
+        lines.store(current_thread(), word, value);
     }
 
     fn compare_exchange(&self, offset: u64, current: u64, new: u64) -> Result<u64, u64> {
@@ -361,11 +367,11 @@ impl Mem for Sim {
     }
 
     fn order(&self, site: Site) {
-        self.make_durable(site);
+        self.stand_between(site, self.config.orders_only);
     }
 
     fn fence(&self, site: Site) {
-        self.make_durable(site);
+        self.stand_between(site, false);
     }
 
     fn health(&self) -> Result<(), MediaError> {

@@ -82,6 +82,91 @@ fn an_ordering_stands_between_what_was_flushed_before_and_what_is_stored_after()
     assert_eq!(images(&sim, [A, B]), set([[1, 0], [1, 2]]));
 }
 
+/// A memory in which orderings only order.
+fn ordering() -> Sim {
+    Sim::with_words(&SimConfig { orders_only: true, ..SimConfig::default() }, vec![0; 32])
+}
+
+#[test]
+fn an_ordering_that_only_orders_may_be_lost_with_all_that_comes_after_it() {
+    let sim = ordering();
+    sim.store(A, 1);
+    sim.flush(FLUSH, A, 8);
+    sim.store(A2, 5); // After the flush: nobody waits for it.
+    sim.store(C, 1); // Before the ordering: it waits for nothing.
+    sim.order(FENCE);
+    assert_eq!(images(&sim, [A]), set([[0], [1]]));
+    sim.store(B, 2);
+    let with_c = |[a, b, c]: [u64; 3]| [[a, b, c], [a, b, 1]];
+    let allowed = [[0, 0, 0], [1, 0, 0], [1, 2, 0]];
+    assert_eq!(images(&sim, [A, B, C]), set(allowed.into_iter().flat_map(with_c)));
+    // The same line waits too, from there on.
+    sim.store(C, 3);
+    let late = [[1, 0, 3], [1, 2, 3]];
+    assert_eq!(images(&sim, [A, B, C]), set(allowed.into_iter().flat_map(with_c).chain(late)));
+    // What is fenced takes along what stands before it.
+    sim.flush(FLUSH, B, 8);
+    sim.fence(FENCE);
+    assert_eq!(images(&sim, [A, B, C]), set([[1, 2, 0], [1, 2, 1], [1, 2, 3]]));
+    assert_eq!(images(&sim, [A2]), set([[0], [5]]));
+}
+
+#[test]
+fn orderings_make_a_chain_each_thread_its_own() {
+    let sim = ordering();
+    as_thread(1, || {
+        for (offset, value) in [(A, 1), (B, 2), (C, 3)] {
+            sim.store(offset, value);
+            sim.flush(FLUSH, offset, 8);
+            sim.order(FENCE);
+        }
+    });
+    as_thread(2, || sim.store(192, 4));
+    let chain = [[0, 0, 0], [1, 0, 0], [1, 2, 0], [1, 2, 3]];
+    let all = chain.into_iter().flat_map(|[a, b, c]| [[a, b, c, 0], [a, b, c, 4]]);
+    assert_eq!(images(&sim, [A, B, C, 192]), set(all));
+    // Another thread's fence of the link in the middle.
+    as_thread(2, || {
+        sim.flush(FLUSH, B, 8);
+        sim.fence(FENCE);
+    });
+    let rest = [[1, 2, 0, 0], [1, 2, 0, 4], [1, 2, 3, 0], [1, 2, 3, 4]];
+    assert_eq!(images(&sim, [A, B, C, 192]), set(rest));
+    as_thread(1, || sim.fence(FENCE));
+    assert_eq!(images(&sim, [A, B, C, 192]), set([[1, 2, 3, 0], [1, 2, 3, 4]]));
+}
+
+#[test]
+fn sampled_images_keep_to_the_orderings_too() {
+    let config = SimConfig { orders_only: true, ..SimConfig::default() };
+    let sim = Sim::with_words(&config, vec![0; 40 * 8]);
+    for line in 0..40 {
+        sim.store(line * 64, 1);
+        sim.store(line * 64 + 8, 1);
+        sim.flush(FLUSH, line * 64, 64);
+        sim.order(FENCE);
+    }
+    let mut rng = fastrand::Rng::with_seed(5);
+    let mut lengths = BTreeSet::new();
+    for image in sim.crash_images(Limits { exhaustive_max: 600, samples: 300 }, &mut rng) {
+        let whole = (0..40).take_while(|line| image.load(line * 64 + 8) == 1).count() as u64;
+        lengths.insert(whole);
+        assert!((whole + 1..40).all(|line| image.load(line * 64) == 0), "a line after one that is not whole");
+    }
+    assert!(lengths.len() > 10 && lengths.contains(&0) && lengths.contains(&40), "{lengths:?}");
+}
+
+#[test]
+fn a_left_out_ordering_orders_nothing() {
+    let config = SimConfig { mutants: vec![Mutant::Fence(FENCE)], orders_only: true };
+    let sim = Sim::with_words(&config, vec![0; 32]);
+    sim.store(A, 1);
+    sim.flush(FLUSH, A, 8);
+    sim.order(FENCE);
+    sim.store(B, 2);
+    assert_eq!(images(&sim, [A, B]), set([[0, 0], [0, 2], [1, 0], [1, 2]]));
+}
+
 #[test]
 fn a_fence_covers_the_flushes_of_its_own_thread_only() {
     let sim = Sim::new(256);
@@ -197,7 +282,8 @@ fn an_image_holds_nothing_pending_and_can_be_cut_itself() {
 #[test]
 fn a_left_out_flush_or_fence_does_nothing_and_all_others_work() {
     let program = |mutants: &[Mutant]| {
-        let sim = Sim::with_words(&SimConfig { mutants: mutants.to_vec() }, vec![0; 32]);
+        let sim =
+            Sim::with_words(&SimConfig { mutants: mutants.to_vec(), ..SimConfig::default() }, vec![0; 32]);
         sim.store(A, 1);
         sim.flush(Site::ContentFlush, A, 8);
         sim.order(Site::LargeContentOrder);
@@ -217,7 +303,7 @@ fn a_left_out_flush_or_fence_does_nothing_and_all_others_work() {
 #[test]
 fn what_was_reached_is_told_also_of_what_was_left_out() {
     let mutants = vec![Mutant::Flush(FLUSH), Mutant::Fence(FENCE), Mutant::Rule(Rule::R4ApplyAfterFence)];
-    let sim = Sim::with_words(&SimConfig { mutants: mutants.clone() }, vec![0; 8]);
+    let sim = Sim::with_words(&SimConfig { mutants: mutants.clone(), ..SimConfig::default() }, vec![0; 8]);
     assert!(mutants.iter().all(|&mutant| !sim.seen().reached(mutant)));
     sim.flush(FLUSH, 0, 8);
     sim.fence(FENCE);
@@ -284,10 +370,11 @@ fn stores_that_change_nothing_give_no_images_of_their_own() {
 #[test]
 fn replicas_hold_what_whole_copies_would() {
     const LINES: u64 = 12;
-    let step = |sim: &Sim, rng: &mut fastrand::Rng| match rng.u32(..10) {
-        0..6 => sim.store(rng.u64(..LINES * 8) * 8, rng.u64(..)),
-        6..9 => sim.flush(FLUSH, rng.u64(..LINES) * 64, 64),
-        _ => sim.fence(FENCE),
+    let step = |sim: &Sim, rng: &mut fastrand::Rng| match rng.u32(..20) {
+        0..12 => sim.store(rng.u64(..LINES * 8) * 8, rng.u64(..)),
+        12..18 => sim.flush(FLUSH, rng.u64(..LINES) * 64, 64),
+        18 => sim.fence(FENCE),
+        _ => sim.order(FENCE),
     };
     let words = |sim: &Sim| (0..LINES * 8).map(|word| sim.load(word * 8)).collect::<Vec<_>>();
     fn descend(
@@ -329,10 +416,11 @@ fn replicas_hold_what_whole_copies_would() {
     for seed in 0..if cfg!(miri) { 4 } else { 400 } {
         println!("seed {seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut replicas = Replicas::new(&SimConfig::default(), &[0; LINES as usize * 8], 3);
+        let config = SimConfig { orders_only: seed % 2 == 1, ..SimConfig::default() };
+        let mut replicas = Replicas::new(&config, &[0; LINES as usize * 8], 3);
         for _ in 0..3 {
             let start = (0..LINES * 8).map(|_| if rng.bool() { 0 } else { rng.u64(..) }).collect();
-            let sim = Sim::with_words(&SimConfig::default(), start);
+            let sim = Sim::with_words(&config, start);
             replicas.restart(&sim.durable_words());
             descend(&mut replicas, 0, &sim, &mut rng, &step, &words);
         }

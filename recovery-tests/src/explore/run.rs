@@ -82,6 +82,9 @@ impl<'a, S: Scenario> Run<'a, S> {
                 Violation::of(Scenario::name(self.scenario), self.config, self.seed, wrong.why);
             violation.crashes = self.crashes;
             violation.place = wrong.place;
+            if self.config.orders_only {
+                violation.place.push("orderings make nothing durable in this run".into());
+            }
             Box::new(violation)
         })
     }

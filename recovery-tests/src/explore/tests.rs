@@ -14,6 +14,7 @@ use std::sync::Arc;
 enum Flaw {
     Nothing,
     AnswersBeforeFence,
+    AnswersAfterOrder,
     RepeatsTwice,
     RepeatTellsNonsense,
     CacheIsRightButMemoryWrong,
@@ -77,7 +78,10 @@ impl Register {
             sim.fence(Site::CommitFence);
         } else {
             sim.flush(Site::RecordFlush, WORD, 8);
-            sim.fence(Site::CommitFence);
+            match self.0 {
+                AnswersAfterOrder => sim.order(Site::CommitFence),
+                _ => sim.fence(Site::CommitFence),
+            }
             respond(value);
         }
     }
@@ -247,13 +251,29 @@ fn what_somebody_saw_after_recovery_must_survive_the_next_crash() {
 
 #[test]
 fn a_violation_says_how_to_have_it_again() {
-    let config = SimConfig { mutants: vec!["fence:CommitFence".parse().unwrap()] };
+    let config = SimConfig { mutants: vec!["fence:CommitFence".parse().unwrap()], ..SimConfig::default() };
     let report = explore(&Register(Nothing), &config, &Budget::images(BUDGET));
     let text = report.violations[0].to_string();
     let seed = report.violations[0].seed;
     let command = format!("replay --scenario register --seed {seed} --mutant fence:CommitFence");
     assert!(text.contains(&command), "{text}");
     assert!(text.contains("line 0x0: 0 of") && text.contains("client 3 #1"), "{text}");
+}
+
+#[test]
+fn an_ordering_in_place_of_a_fence_is_caught_where_orderings_only_order() {
+    let mut budget = Budget::images(BUDGET);
+    budget.violations_max = 20;
+    let report = explore(&Register(AnswersAfterOrder), &SimConfig::default(), &budget);
+    assert!(!report.violations.is_empty());
+    for violation in &report.violations {
+        assert!(orders_only(violation.seed), "{violation}");
+        let again =
+            explore(&Register(AnswersAfterOrder), &SimConfig::default(), &Budget::one_run(violation.seed));
+        assert_eq!(again.violations[0].why, violation.why);
+    }
+    // The runs in which an ordering is a fence go on without it.
+    assert!(report.runs > 2 * report.violations.len() as u64, "{report}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Hook for Cut {
 /// A chain of runs that are cut at a random fence. Says what is wrong.
 fn chain(seed: u64, mutants: &[Mutant]) -> Result<(), String> {
     let mut rng = Rng::with_seed(seed);
-    let config = SimConfig { mutants: mutants.to_vec() };
+    let config = SimConfig { mutants: mutants.to_vec(), ..SimConfig::default() };
     let geometry = Geometry { chunk_bytes: 1024, zone_chunks: 16, ..Geometry::tiny() };
     let clean = Sim::new(32 << 10);
     let identity = Identity { uuid: [3; 16], hash_key: [4; 16], created_s: 0 };

@@ -120,7 +120,7 @@ fn a_region_is_as_full_each_time() {
 
 /// Where walks could begin before and after a crash, of all buckets, with 500 names.
 fn ways_in_around_a_crash(mutants: &[Mutant]) -> (usize, usize, usize) {
-    let config = SimConfig { mutants: mutants.to_vec() };
+    let config = SimConfig { mutants: mutants.to_vec(), ..SimConfig::default() };
     let geometry = Geometry { directory_pages: 64, ..Geometry::tiny() };
     let heap = heap_over(Sim::with_words(&config, vec![0; 32 << 10]), geometry);
     for i in 0..500 {
@@ -160,7 +160,7 @@ fn a_lookup_is_short_and_flushes_nothing_that_an_earlier_run_left() {
 /// How many times buckets had doubled before and after a crash soon after one more time.
 fn doublings_around_a_crash(mutants: &[Mutant]) -> (u32, u32) {
     let heap = heap_over(
-        Sim::with_words(&SimConfig { mutants: mutants.to_vec() }, vec![0; 8 << 10]),
+        Sim::with_words(&SimConfig { mutants: mutants.to_vec(), ..SimConfig::default() }, vec![0; 8 << 10]),
         Geometry::tiny(),
     );
     let doublings = |heap: &Heap<Sim>| heap.index().tables().size_bits().unwrap();
