@@ -4,6 +4,7 @@
 //! that the project stands on.
 
 mod bytes;
+mod growth;
 mod heap;
 mod index;
 mod map;
@@ -13,6 +14,7 @@ mod toy_redo;
 mod toy_stack;
 mod values;
 
+pub use growth::Growth;
 pub use heap::HeapBlocks;
 pub use index::NameIndex;
 pub use ordered::Ordered;
@@ -28,6 +30,7 @@ use values::Values;
 pub fn all() -> Vec<Box<dyn Explorable>> {
     vec![
         Box::new(HeapBlocks),
+        Box::new(Growth),
         Box::new(NameIndex::tight()),
         Box::new(NameIndex::growing()),
         Box::new(Values::<register::Pair>::default()),
