@@ -21,10 +21,11 @@ use std::sync::{
 
 /// Chunks of the heap as it is formatted and after each growth. The zones of eight chunks are full, cut in the middle, and
 /// cut right behind their descriptors.
-const SIZES: [u64; 4] = [8, 9, 12, 20];
-/// How many keys there may be at each of these sizes.
-const KEYS: [usize; 4] = [3, 3, 6, 10];
-const KEYS_MAX: usize = KEYS[3];
+const SIZES: [u64; 8] = [8, 9, 10, 11, 12, 16, 18, 20];
+/// How many keys there may be at each of these sizes. All of them, and the roots, leave few chunks or one, so that threads wait for
+/// chunks while another one grows.
+const KEYS: [usize; 8] = [4, 4, 5, 7, 8, 13, 14, 16];
+const KEYS_MAX: usize = KEYS[7];
 const SHARDS: u32 = 2;
 const CHUNK: u64 = 1024;
 /// Chunks that only deletions of names may take.
@@ -364,25 +365,31 @@ impl Scenario for Growth {
     }
 
     fn threads(&self, rng: &mut Rng) -> usize {
-        *rng.choice(&[1, 2, 2, 3]).expect("a choice")
+        *rng.choice(&[1, 2, 2, 3, 3]).expect("a choice")
     }
 
     fn plan(&self, rng: &mut Rng, thread: usize) -> Vec<Vec<(u32, Op)>> {
         // A thread uses the keys for which it has seen the heap grow.
         let mut size = 0;
-        let mut op = |rng: &mut Rng| {
+        let mut ops = Vec::new();
+        for _ in 0..rng.u32(2..9) {
             let key = rng.usize(..KEYS[size]);
             match rng.u32(..12) {
-                0..2 => {
+                0..3 => {
+                    let before = size;
                     size = (size + rng.usize(1..3)).min(SIZES.len() - 1);
-                    Op::Grow(size)
+                    ops.push(Op::Grow(size));
+                    if rng.bool() {
+                        // All that fits now and did not before.
+                        ops.extend((KEYS[before]..KEYS[size]).map(|key| Op::Set(key, rng.u64(1..100))));
+                    }
                 }
-                2..9 => Op::Set(key, rng.u64(1..100)),
-                9..11 => Op::Delete(key),
-                _ => Op::Get(key),
+                3..9 => ops.push(Op::Set(key, rng.u64(1..100))),
+                9..11 => ops.push(Op::Delete(key)),
+                _ => ops.push(Op::Get(key)),
             }
-        };
-        (0..rng.u32(2..9)).map(|_| vec![(thread as u32, op(rng))]).collect()
+        }
+        ops.into_iter().map(|op| vec![(thread as u32, op)]).collect()
     }
 
     fn perform(
@@ -442,13 +449,14 @@ impl Scenario for Growth {
 
     fn limits(&self, threads: usize) -> Limits {
         if threads == 1 {
-            Limits { exhaustive_max: 64, samples: 20 }
+            Limits { exhaustive_max: 32, samples: 12 }
         } else {
-            Limits { exhaustive_max: 8, samples: 6 }
+            Limits { exhaustive_max: 4, samples: 4 }
         }
     }
 
     fn crash_recovery_one_in(&self, level: usize) -> u32 {
-        [40, 12][level.min(1)]
+        // A run grows a few times only, so there have to be many.
+        [200, 12][level.min(1)]
     }
 }
