@@ -1,6 +1,7 @@
 //! Whether a region holds what it must after a kill: what was acknowledged, once, and nothing that no call made.
 
-use super::calls::{Call, Change, Client, NAME_TYPE, NAMES, NameChange, Progress, Roots, SHARDS, author};
+use super::calls::{Call, Change, Client, NAME_TYPE, NAMES, NameChange, Roots, SHARDS, author};
+use super::said::Progress;
 use abide_pmem::{
     Entry, Heap, Mapping, Mem as _, View as _,
     heap::audit,
@@ -64,13 +65,28 @@ impl Expected {
         acknowledged: &Progress,
     ) -> anyhow::Result<Progress> {
         let before = words_of(heap);
+        let progress = self.look(heap, acknowledged)?;
         let survey = heap.index().check().context("the index")?;
+        for shard in 0..SHARDS {
+            if let Some(roots) = roots(heap, shard)? {
+                self.repeat(heap, shard, &roots)?;
+            }
+        }
+        ensure!(heap.index().check().context("the index")? == survey, "the index has changed");
+        ensure!(words_of(heap) == before, "the last calls were repeated, and something changed");
+        Ok(progress)
+    }
+
+    /// Checks everything that can be checked of a region that is open for reading only. Gives how far it has come.
+    pub(crate) fn look(&mut self, heap: &Heap<Mapping>, acknowledged: &Progress) -> anyhow::Result<Progress> {
+        let bytes = heap.mem().len();
+        ensure!(bytes >= acknowledged.bytes, "the region has {bytes} bytes, not {}", acknowledged.bytes);
+        heap.index().check().context("the index")?;
         for shard in 0..SHARDS {
             let roots = roots(heap, shard)?;
             self.count_in(heap, shard, acknowledged)?;
             match roots {
                 Some(roots) => {
-                    self.repeat(heap, shard, &roots)?;
                     self.check_shard(heap, shard, &roots).with_context(|| format!("shard {shard}"))?;
                 }
                 None => {
@@ -80,9 +96,7 @@ impl Expected {
         }
         self.check_names(heap, acknowledged)?;
         check_blocks(heap)?;
-        ensure!(heap.index().check().context("the index")? == survey, "the index has changed");
-        ensure!(words_of(heap) == before, "the last calls were repeated, and something changed");
-        Ok(Progress { calls: self.calls.clone(), names: acknowledged.names.clone() })
+        Ok(Progress { calls: self.calls.clone(), names: acknowledged.names.clone(), bytes })
     }
 
     fn shard_is_unused(&self, shard: u32) -> bool {

@@ -4,19 +4,28 @@
 //! through a pipe once it has returned ([`writer`](write())). The other kills it, opens the region itself and checks
 //! it (check.rs). Some kills come while the region is being created or recovered; after some of these there is no
 //! check, so that the next process has to recover what is left of a recovery.
+//!
+//! The same writer and the same check are used where the power of a virtual machine is cut (recovery-tests/vm): then the
+//! check runs inside of the machine ([`inspect`](inspect())), and what was acknowledged is heard outside ([`heard`]).
 
 mod calls;
 mod check;
+mod inspect;
+mod promise;
+mod said;
 mod writer;
 
-pub use calls::{Fault, Progress};
+pub use calls::Fault;
+pub use inspect::{Inspect, inspect};
+pub use promise::Promise;
+pub use said::{Heard, Progress, heard};
 pub use writer::{Writer, write};
 
 use abide_pmem::{Region, region::OpenError};
 use anyhow::{Context as _, bail, ensure};
-use calls::options;
 use check::Expected;
 use fastrand::Rng;
+use said::Said;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     os::unix::process::ExitStatusExt as _,
@@ -29,6 +38,8 @@ use std::{
 /// How long the killed process may take to say that it is open, in seconds. Only a hang takes so long.
 const PATIENCE_S: u64 = 60;
 const SIGKILL: i32 = 9;
+/// Threads of the process that is killed.
+const THREADS: usize = 3;
 
 /// What `kills` is told.
 #[derive(Debug, clap::Args)]
@@ -40,7 +51,7 @@ pub struct Kills {
     #[arg(long)]
     dir: Vec<PathBuf>,
     /// Threads of the process that is killed.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = THREADS)]
     threads: usize,
     /// What the calls and the moments of the kills follow from. [default: a random one]
     #[arg(long)]
@@ -100,13 +111,6 @@ struct Run<'a> {
     opening_us: u64,
 }
 
-/// What a killed process had said.
-struct Said {
-    opening: bool,
-    opened: bool,
-    acknowledged: Progress,
-}
-
 impl<'a> Run<'a> {
     fn new(arguments: &'a Kills, path: PathBuf, seed: u64) -> Self {
         Self {
@@ -131,15 +135,13 @@ impl<'a> Run<'a> {
             if said.opening && !said.opened {
                 *(if existed { &mut self.report.in_recovery } else { &mut self.report.in_creation }) += 1;
             }
-            let new: u64 = said.acknowledged.calls.iter().chain(&said.acknowledged.names).sum();
-            let old: u64 = progress.calls.iter().chain(&progress.names).sum();
-            self.report.calls += new.saturating_sub(old);
+            self.report.calls += said.acknowledged.total().saturating_sub(progress.total());
             progress = said.acknowledged;
             let is_last = round + 1 == self.arguments.rounds;
             if early && self.rng.bool() && !is_last {
                 continue;
             }
-            match Region::open(&self.path, &options()) {
+            match Region::open(&self.path, &Promise::process_crash().options()) {
                 Ok(region) => {
                     progress = expected
                         .check(region.heap(), &progress)
@@ -182,7 +184,7 @@ impl<'a> Run<'a> {
             output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let patience = Duration::from_secs(PATIENCE_S);
-        let mut said = Said { opening: false, opened: false, acknowledged: after.clone() };
+        let mut said = Said::nothing(after);
         if early {
             // It kills itself, by the clock that it starts when it begins to open: from here it cannot be timed as well.
             child.wait()?;
@@ -213,30 +215,8 @@ impl<'a> Run<'a> {
             bail!(hangs);
         }
         for line in lines.try_iter() {
-            said.hear(&line).with_context(|| format!("the process said {line:?}"))?;
+            said.hear(&line)?;
         }
         Ok(said)
-    }
-}
-
-impl Said {
-    fn hear(&mut self, line: &str) -> anyhow::Result<()> {
-        match line {
-            "opening" => self.opening = true,
-            "open" => self.opened = true,
-            call => self.hear_call(call)?,
-        }
-        Ok(())
-    }
-
-    fn hear_call(&mut self, line: &str) -> anyhow::Result<()> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [what, who, sequence] = words[..] else { bail!("what is that?") };
-        let of = if what == "c" { &mut self.acknowledged.calls } else { &mut self.acknowledged.names };
-        let last = of.get_mut(who.parse::<usize>()?).context("nobody has this number")?;
-        let sequence: u64 = sequence.parse()?;
-        ensure!(sequence == *last || sequence == *last + 1, "{sequence} after {last}");
-        *last = sequence;
-        Ok(())
     }
 }

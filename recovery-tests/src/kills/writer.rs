@@ -1,10 +1,10 @@
-//! The process that is killed. It says on its output what it was doing: `opening`, `open`, and then `c CLIENT SEQUENCE` or
-//! `n THREAD SEQUENCE` for each call that has returned.
+//! The process that is killed. It says on its output what it was doing (said.rs).
 
-use super::calls::{
-    Call, Client, Fault, NameChange, Progress, REGION_BYTES, Roots, SHARDS, collect, options,
+use super::{
+    Progress, Promise,
+    calls::{Call, Client, Fault, NameChange, REGION_BYTES, REGION_BYTES_MAX, Roots, SHARDS, collect},
 };
-use abide_pmem::{Heap, Mapping, Region, region::OpenError, types::TypeError};
+use abide_pmem::{Heap, Mapping, Region, mapping::PAGE, types::TypeError};
 use anyhow::{Context as _, ensure};
 use std::{
     fs::File,
@@ -32,10 +32,12 @@ pub struct Writer {
     /// Breaks a promise.
     #[arg(long)]
     fault: Option<Fault>,
+    #[command(flatten)]
+    promise: Promise,
 }
 
 /// Says something in one write, so that no kill and no other thread can tear it.
-fn say(mut output: &File, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+pub(super) fn say(mut output: &File, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
     output.write_all(format!("{line}\n").as_bytes()).context("nobody listens any more")
 }
 
@@ -56,10 +58,9 @@ pub fn write(arguments: &Writer) -> anyhow::Result<()> {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
         });
     }
-    let region = match Region::open(&arguments.path, &options()) {
-        Err(OpenError::NotFound { .. }) => Region::create(&arguments.path, REGION_BYTES, &options())?,
-        opened => opened?,
-    };
+    let options = arguments.promise.options();
+    let region = &Region::open_or_create(&arguments.path, REGION_BYTES, &options)?;
+    arguments.promise.expect_domain(region)?;
     let heap = region.heap();
     say(&output, format_args!("open"))?;
     let roots = (0..SHARDS).map(|shard| Roots::create(heap, shard)).collect::<Result<Vec<_>, _>>()?;
@@ -68,7 +69,7 @@ pub fn write(arguments: &Writer) -> anyhow::Result<()> {
         let running: Vec<_> = (0..threads)
             .map(|thread| {
                 let (output, roots) = (&output, &roots);
-                scope.spawn(move || Thread { arguments, heap, roots, output, thread }.work())
+                scope.spawn(move || Thread { arguments, region, heap, roots, output, thread }.work())
             })
             .collect();
         running.into_iter().try_for_each(|thread| thread.join().expect("a panic ends the process"))
@@ -77,6 +78,7 @@ pub fn write(arguments: &Writer) -> anyhow::Result<()> {
 
 struct Thread<'a> {
     arguments: &'a Writer,
+    region: &'a Region,
     heap: &'a Heap<Mapping>,
     roots: &'a [Roots],
     output: &'a File,
@@ -85,7 +87,7 @@ struct Thread<'a> {
 
 impl Thread<'_> {
     fn work(&self) -> anyhow::Result<()> {
-        let Progress { mut calls, mut names } = self.arguments.after.clone();
+        let Progress { mut calls, mut names, .. } = self.arguments.after.clone();
         let mut rng = fastrand::Rng::new();
         // A client that does not know whether its last call was made makes it again.
         for shard in 0..SHARDS {
@@ -96,6 +98,7 @@ impl Thread<'_> {
         }
         loop {
             match rng.u32(..10) {
+                0 if rng.u32(..50) == 0 => self.grow(rng.u64(1..256) * PAGE)?,
                 0 => drop(collect(self.heap, rng.u32(..SHARDS))?),
                 1 => {
                     let sequence = &mut names[self.thread];
@@ -111,6 +114,13 @@ impl Thread<'_> {
                 }
             }
         }
+    }
+
+    /// Makes the region grow, if it may.
+    fn grow(&self, more: u64) -> anyhow::Result<()> {
+        let bytes = (self.region.bytes() + more).min(REGION_BYTES_MAX);
+        self.region.grow(bytes)?;
+        say(self.output, format_args!("g {bytes}"))
     }
 
     fn client(&self, shard: u32) -> Client {
