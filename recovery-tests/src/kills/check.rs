@@ -64,7 +64,7 @@ impl Expected {
         heap: &Heap<Mapping>,
         acknowledged: &Progress,
     ) -> anyhow::Result<Progress> {
-        let before = words_of(heap);
+        let before: Vec<u64> = words_of(heap).collect();
         let progress = self.look(heap, acknowledged)?;
         let survey = heap.index().check().context("the index")?;
         for shard in 0..SHARDS {
@@ -73,7 +73,9 @@ impl Expected {
             }
         }
         ensure!(heap.index().check().context("the index")? == survey, "the index has changed");
-        ensure!(words_of(heap) == before, "the last calls were repeated, and something changed");
+        if let Some(word) = words_of(heap).zip(before).position(|(now, before)| now != before) {
+            bail!("the last calls were repeated, and the word at {:#x} changed", word * 8);
+        }
         Ok(progress)
     }
 
@@ -277,10 +279,8 @@ fn check_blocks(heap: &Heap<Mapping>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A sum over all words of the zones.
-fn words_of(heap: &Heap<Mapping>) -> u64 {
+/// All words of the region.
+fn words_of(heap: &Heap<Mapping>) -> impl Iterator<Item = u64> {
     let mem = heap.mem();
-    (0..mem.len() / 8).fold(0, |sum: u64, word| {
-        (sum ^ mem.load(word * 8)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
-    })
+    (0..mem.len() / 8).map(|word| mem.load(word * 8))
 }
