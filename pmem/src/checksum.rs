@@ -29,6 +29,18 @@ pub(crate) fn checksum_bytes(seed: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(seed, bytes)
 }
 
+/// CRC32C over a word and then bytes.
+#[must_use]
+#[inline]
+pub(crate) fn checksum_bytes_at(seed: u32, at: u64, bytes: &[u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() <= 256 && std::arch::is_x86_feature_detected!("sse4.2") {
+        // SAFETY: the CPU has SSE 4.2.
+        return unsafe { bytes_sse42(words_sse42(seed, &[at]), bytes) };
+    }
+    checksum_bytes(checksum(seed, &[at]), bytes)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
 fn words_sse42(seed: u32, words: &[u64]) -> u32 {

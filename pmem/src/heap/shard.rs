@@ -27,19 +27,34 @@ impl Visible {
     }
 
     /// A number that changes whenever a word of the shard does.
+    #[inline(always)]
     pub(super) fn sequence(&self) -> u64 {
         self.sequence.load(Acquire)
     }
 
     /// Whether the shard's words are still those of `sequence`. Orders all loads before it.
+    #[inline(always)]
     pub(super) fn is_still(&self, sequence: u64) -> bool {
         fence(Acquire);
         self.sequence.load(Relaxed) == sequence
     }
 
     /// A word of the shard as of its last committed batch. Lock-free: repeats only if a batch was committed meanwhile.
-    #[inline]
+    #[inline(always)]
     pub(super) fn word(&self, mem: &impl Mem, offset: u64) -> u64 {
+        let sequence = self.sequence();
+        if sequence & 1 == 0 {
+            let value = mem.load(offset);
+            if self.is_still(sequence) {
+                return value;
+            }
+        }
+        self.word_meanwhile(mem, offset)
+    }
+
+    /// [`word`](Self::word) while a batch is being put in place.
+    #[cold]
+    fn word_meanwhile(&self, mem: &impl Mem, offset: u64) -> u64 {
         loop {
             let sequence = self.sequence();
             let value = if sequence & 1 == 0 {

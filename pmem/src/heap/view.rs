@@ -23,6 +23,15 @@ pub trait View {
     where
         Self: Sized;
 
+    /// Words of one instant.
+    #[inline(always)]
+    fn words<const N: usize>(&self, offsets: [u64; N]) -> [u64; N]
+    where
+        Self: Sized,
+    {
+        self.snapshot(|view| offsets.map(|offset| view.word(offset)))
+    }
+
     /// Copies contents that never change while they can be reached.
     fn contents(&self, offset: u64, out: &mut [u8]) {
         self.heap().mem().read(offset, out);
@@ -84,9 +93,21 @@ impl<M: Mem> View for Reader<'_, M> {
         self.shard
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, offset: u64) -> u64 {
         self.visible.word(self.heap.mem(), offset)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offsets: [u64; N]) -> [u64; N] {
+        let sequence = self.visible.sequence();
+        if sequence & 1 == 0 {
+            let words = offsets.map(|offset| self.heap.mem().load(offset));
+            if self.visible.is_still(sequence) {
+                return words;
+            }
+        }
+        self.snapshot(|view| offsets.map(|offset| view.word(offset)))
     }
 
     fn snapshot<R>(&self, mut read: impl FnMut(&Self) -> R) -> R {

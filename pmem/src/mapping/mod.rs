@@ -378,6 +378,28 @@ impl Mem for Mapping {
     }
 
     #[inline]
+    fn read(&self, offset: u64, out: &mut [u8]) {
+        if out.is_empty() {
+            return;
+        }
+        // The first and the last word, and what lies between: one check for all.
+        let last = offset.saturating_add((out.len() as u64 - 1) & !(WORD - 1));
+        check(offset, self.len.load(Ordering::Acquire));
+        check(last, self.len.load(Ordering::Acquire));
+        let (words, rest) = out.as_chunks_mut::<8>();
+        // SAFETY: aligned, since the base is, and inside of what is mapped, as just checked; reached only atomically.
+        let word =
+            |i: usize| unsafe { AtomicU64::from_ptr(self.base.add(offset as usize).cast::<u64>().add(i)) };
+        for (i, out) in words.iter_mut().enumerate() {
+            *out = word(i).load(Ordering::Acquire).to_le_bytes();
+        }
+        if !rest.is_empty() {
+            let bytes = word(words.len()).load(Ordering::Acquire).to_le_bytes();
+            rest.copy_from_slice(&bytes[..rest.len()]);
+        }
+    }
+
+    #[inline]
     fn flush(&self, _site: Site, offset: u64, len: u64) {
         if len == 0 {
             return;

@@ -234,7 +234,7 @@ impl Commands {
     /// Head and tail.
     fn ends<V: View>(view: &V) -> Result<(u64, u64), HeapError> {
         let at = Self::header(view);
-        let (head, tail) = view.snapshot(|view| (view.word(at), view.word(at + WORD)));
+        let [head, tail] = view.words([at, at + WORD]);
         let is_good = head <= tail
             && tail - head <= Self::capacity(view)
             && tail < 1 << 62

@@ -110,7 +110,7 @@ struct Line {
 
 impl Line {
     fn load<V: View>(view: &V, at: u64) -> Result<Self, HeapError> {
-        let words = view.snapshot(|view| std::array::from_fn(|i| view.word(at + i as u64 * WORD)));
+        let words = view.words(std::array::from_fn(|i| at + i as u64 * WORD));
         let line = Self { at, words };
         let is_good = line.is_free() || words[7] == line.crc(view);
         if is_good { Ok(line) } else { Err(HeapError::Corrupt { offset: at }) }

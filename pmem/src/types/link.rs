@@ -77,6 +77,7 @@ impl Link {
     }
 
     /// Reads a word that names a block or nothing.
+    #[inline]
     pub(crate) fn decode_block(word: u64, at: u64) -> Result<Option<u64>, HeapError> {
         match Self::decode(word, at)? {
             Link::None => Ok(None),

@@ -32,7 +32,7 @@ pub use register::{Integer, Register, Scalar, ShortBytes};
 pub use sorted_map::{Range, SortedMap};
 
 use crate::{
-    checksum::{checksum, checksum_bytes},
+    checksum::checksum_bytes_at,
     heap::{HeapError, Tx, View},
     layout::BLOCK_CLASSES,
     mem::{Mem, WORD},
@@ -164,7 +164,7 @@ pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) ->
 
 /// CRC32C of contents that stand at an offset, seeded so that those of another region or place do not pass.
 pub(crate) fn content_crc<V: View>(view: &V, at: u64, bytes: &[u8]) -> u32 {
-    checksum_bytes(checksum(view.heap().seed(), &[at]), bytes)
+    checksum_bytes_at(view.heap().seed(), at, bytes)
 }
 
 /// Bytes of a page of buckets and of an extent: what is changed at once in something large. Pages of 4 KiB, less in regions whose

@@ -74,8 +74,7 @@ impl Form {
 
 impl Value {
     fn load<V: View>(view: &V, root: u64) -> Result<Self, TypeError> {
-        let words: [u64; 8] =
-            view.snapshot(|view| std::array::from_fn(|i| view.word(root + i as u64 * WORD)));
+        let words: [u64; 8] = view.words(std::array::from_fn(|i| root + i as u64 * WORD));
         let corrupt = HeapError::Corrupt { offset: root };
         let [head, len, crc, data, version, ..] = words;
         if head == 0 {

@@ -71,6 +71,7 @@ fn page_bits<V: View>(view: &V) -> u32 {
 }
 
 /// The link to a segment, and the link's offset.
+#[inline]
 fn segment<V: View>(view: &V, directory: u64, segment: u32) -> Result<(u64, Option<u64>), HeapError> {
     let at = directory + SEGMENTS + u64::from(segment - FIRST) * WORD;
     let block = Link::decode_block(view.word(at), at)?;
@@ -80,6 +81,7 @@ fn segment<V: View>(view: &V, directory: u64, segment: u32) -> Result<(u64, Opti
 }
 
 /// The offset of a bucket's word, if there is one. Not for bucket 0.
+#[inline]
 fn word_of<V: View>(view: &V, directory: u64, bucket: u32) -> Result<Option<u64>, HeapError> {
     if bucket < 1 << FIRST {
         return Ok(Some(directory + BUCKETS + u64::from(bucket) * WORD));

@@ -48,7 +48,6 @@ use crate::{
 use buckets::{LEVEL_MAX, SMALL_MAX, Start};
 use node::Node;
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher as _;
 use walk::Place;
 
 /// Bytes of the longest key.
@@ -76,8 +75,7 @@ struct Shape {
 
 impl Shape {
     fn load<V: View>(view: &V, root: u64) -> Result<Self, TypeError> {
-        let [head, count, directory] =
-            view.snapshot(|view| [0, COUNT, DIRECTORY].map(|offset| view.word(root + offset)));
+        let [head, count, directory] = view.words([root, root + COUNT, root + DIRECTORY]);
         if head == 0 {
             return if (count, directory) == (0, 0) {
                 Ok(Self { root, level: 0, count: 0, directory: None })
@@ -161,9 +159,7 @@ impl Map {
         if let Some(hash) = self.hash {
             return hash(key);
         }
-        let mut hasher = SipHasher13::new_with_key(&view.heap().superblock().identity.hash_key);
-        hasher.write(key);
-        hasher.finish()
+        SipHasher13::new_with_key(&view.heap().superblock().identity.hash_key).hash(key)
     }
 
     /// Where the key is, or would be.

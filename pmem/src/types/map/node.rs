@@ -96,7 +96,14 @@ impl Node {
     }
 
     /// Compares its key with another.
+    #[inline]
     pub(super) fn compare_key<V: View>(&self, view: &V, key: &[u8]) -> Ordering {
+        // Its order is that of the key, so it is the same one as good as always.
+        if let Ok(word) = <[u8; 8]>::try_from(key)
+            && self.key_bytes == 8
+        {
+            return view.content_word(self.key_at()).to_le_bytes().cmp(&word);
+        }
         let own = self.key_bytes as usize;
         let mut at = self.key_at();
         let (words, rest) = key[..own.min(key.len())].as_chunks::<8>();
@@ -134,8 +141,12 @@ impl Node {
     }
 
     /// Copies the value out and checks it.
+    #[inline]
     pub(super) fn read_value<V: View>(&self, view: &V, out: &mut Vec<u8>) -> Result<(), HeapError> {
-        let at = self.value_block(view)?.map_or(self.value_at(), |block| block.offset);
+        let at = match self.is_outside {
+            false => self.value_at(),
+            true => self.value_block(view)?.map_or(self.value_at(), |block| block.offset),
+        };
         out.resize(self.value_bytes as usize, 0);
         view.contents(at, out);
         if content_crc(view, at, out) != self.value_crc {

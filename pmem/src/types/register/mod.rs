@@ -171,11 +171,8 @@ impl<T> Persistent for Register<T> {
 
 /// The words of a register and how many bytes of them count.
 fn load<V: View>(view: &V, root: u64) -> Result<([u64; 2], u32), TypeError> {
-    let (head, words) = view.snapshot(|view| {
-        let head = view.word(root);
-        let second = if (head >> 16) as u16 > 8 { view.word(root + 2 * WORD) } else { 0 };
-        (head, [view.word(root + WORD), second])
-    });
+    let [head, first, second] = view.words([root, root + WORD, root + 2 * WORD]);
+    let words = [first, if (head >> 16) as u16 > 8 { second } else { 0 }];
     if head == 0 {
         return if words == [0, 0] {
             Ok(([0, 0], 0))
