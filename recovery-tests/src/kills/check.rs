@@ -64,8 +64,10 @@ impl Expected {
         heap: &Heap<Mapping>,
         acknowledged: &Progress,
     ) -> anyhow::Result<Progress> {
-        let before: Vec<u64> = words_of(heap).collect();
         let progress = self.look(heap, acknowledged)?;
+        // Only now: looking a name up cleans the links on its way of a DIRTY that a run long ago has left, which has the
+        // number of this one again.
+        let before: Vec<u64> = words_of(heap).collect();
         let survey = heap.index().check().context("the index")?;
         for shard in 0..SHARDS {
             if let Some(roots) = roots(heap, shard)? {
