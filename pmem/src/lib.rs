@@ -29,8 +29,17 @@
 //! (what values are made of), [`index`] (names), [`layout`] (where things stand), [`mapping`], [`line_log`] and [`region`] (files),
 //! [`check`] (what is wrong with one), [`salvage`] (what is left of one). [`sim`] is memory whose power can be cut, for tests.
 //!
-//! Fences: none for reads; one for a batch of failure-atomic blocks, whatever they change, allocate and free; two to create a
-//! name, three to remove one.
+//! What costs how many fences; the words of each operation's record are in the documentation of its type:
+//!
+//! | operation | fences |
+//! |---|---|
+//! | any read | 0 |
+//! | looking a name up | 0; 1 where it meets another thread's change that is not durable yet |
+//! | a batch of failure-atomic blocks, whatever registers, byte arrays, maps, lists, sorted maps, completions and commands they change, allocate and free | 1; an ordering of flushes too for contents of more than 4 KiB, and for new pages of a table |
+//! | a batch that changes nothing | 0 |
+//! | creating a name | 2 |
+//! | removing a name | 3, of which 1 is its value's batch |
+//! | opening | 3; 2 more for each shard to recover, and 1 if names were being changed |
 //!
 //! Deliberately absent: blocks that span shards, garbage collection, defragmentation and shrinking, and machines that are
 //! not 64-bit little-endian.

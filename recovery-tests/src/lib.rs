@@ -6,11 +6,12 @@
 //! the checks check). [`scenarios`] lists the structures.
 //!
 //! **Killed processes.** [`kills`] kills a process that uses a region in a file, and checks that what it acknowledged is
-//! there once.
+//! there once. [`disk`] is a disk that loses what it was not told to keep, for virtual machines whose power is cut (vm/).
 //!
 //! **Tests from outside.** The binary of this crate is both sides of each test: a node (`serve`) and clients with a role
 //! (`add`, `meet`, `hold`). The tests start it, kill it, and look at what is left.
 
+pub mod disk;
 pub mod explore;
 pub mod history;
 pub mod kills;

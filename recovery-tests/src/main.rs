@@ -6,7 +6,7 @@ use abide::{
     CallError, CloudThread, JoinHandle, Store, cloud_function,
     node::{Node, NodeConfig},
 };
-use abide_recovery_tests::kills;
+use abide_recovery_tests::{disk, kills};
 use clap::{Parser, Subcommand};
 use std::{io::Write, time::Duration};
 
@@ -67,6 +67,12 @@ enum Role {
     Kills(kills::Kills),
     /// The process that `kills` kills.
     PmemWriter(kills::Writer),
+    /// Checks what the killed process has left, where only another process can.
+    PmemInspect(kills::Inspect),
+    /// Reads what the killed process has said.
+    PmemHeard(kills::Heard),
+    /// A disk for a virtual machine that loses at a cut what it was not told to keep.
+    Disk(disk::Disk),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -78,6 +84,9 @@ fn main() -> anyhow::Result<()> {
         Role::Replay(arguments) => command::replay(&arguments),
         Role::Kills(arguments) => kills::kills(&arguments),
         Role::PmemWriter(arguments) => kills::write(&arguments),
+        Role::PmemInspect(arguments) => kills::inspect(&arguments),
+        Role::PmemHeard(arguments) => kills::heard(&arguments),
+        Role::Disk(arguments) => disk::serve(&arguments),
         Role::Serve { listen, cores, lease_ms } => serve(NodeConfig {
             listen,
             cores,

@@ -229,7 +229,7 @@ impl<'t, M: Mem> Tx<'t, M> {
     /// whoever changes words in place has committed first. May say no although it could.
     pub fn can_change(&mut self, offset: u64) -> bool {
         let batch = self.state.batch;
-        *self.state.put_mark(offset) != batch || self.heap.mem().broken(Rule::R2ChangeInBatch)
+        self.heap.mem().broken(Rule::R2ChangeInBatch) || *self.state.put_mark(offset) != batch
     }
 
     /// Puts the first contents of words that will change into a block that this failure-atomic block allocated. Unlike

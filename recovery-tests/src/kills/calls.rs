@@ -2,21 +2,22 @@
 //! checks can say what any number of calls leaves.
 
 use abide_pmem::{
-    Entry, Geometry, Heap, Index, IndexError, Mapping, Persistence, RegionOptions, Tx, line_log,
+    Entry, Geometry, Heap, Index, IndexError, Mapping, Tx,
     types::{
         Bytes, Kind, List, Map, Persistent as _, Register, TypeError,
         completions::{Arrival, Completions},
     },
 };
 use fastrand::Rng;
-use std::str::FromStr;
 
 /// Shards of the region.
 pub(crate) const SHARDS: u32 = 3;
-/// Bytes of a new region: it must grow for what is put into it.
-pub(crate) const REGION_BYTES: u64 = 1 << 20;
-/// Bytes up to which it grows without need.
-pub(crate) const GROWN_BYTES: u64 = 32 << 20;
+/// Bytes of a new region.
+pub(crate) const REGION_BYTES: u64 = 12 << 20;
+/// Bytes beyond which it is not made to grow.
+pub(crate) const REGION_BYTES_MAX: u64 = 20 << 20;
+/// Bytes of addresses that it has.
+pub(crate) const REGION_RESERVE: u64 = 64 << 20;
 /// Keys of the shared map that one client of a shard sets.
 const KEYS: u64 = 12;
 /// Names that one thread creates and deletes.
@@ -37,83 +38,17 @@ pub enum Fault {
     Leak,
 }
 
-/// How many calls of each client and of each thread's names were acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// Of each client: of thread t in shard s at `t * SHARDS + s`.
-    pub(crate) calls: Vec<u64>,
-    /// Of each thread's names.
-    pub(crate) names: Vec<u64>,
-}
-
-impl Progress {
-    pub(crate) fn none(threads: usize) -> Self {
-        Self { calls: vec![0; threads * SHARDS as usize], names: vec![0; threads] }
-    }
-}
-
-impl std::fmt::Display for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let join = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        write!(f, "{}/{}", join(&self.calls), join(&self.names))
-    }
-}
-
-impl FromStr for Progress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = |text: &str| text.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
-        let parse = || {
-            let (calls, names) = text.split_once('/')?;
-            Some(Self { calls: numbers(calls).ok()?, names: numbers(names).ok()? })
-        };
-        parse()
-            .filter(|progress| progress.calls.len() == progress.names.len() * SHARDS as usize)
-            .ok_or_else(|| format!("{text} is no progress"))
-    }
-}
-
-/// What the region must survive, of which the death of its process is a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Promise {
-    /// Shared pages of the page cache.
-    ProcessCrash,
-    /// On ordinary files: private pages, and a log.
-    PowerFail,
-}
-
-impl Promise {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ProcessCrash => "process-crash",
-            Self::PowerFail => "power-fail",
-        }
-    }
-}
-
-/// How the region is created and opened: small, so that blocks and chunks are soon used again, and a log is soon full.
-pub(crate) fn options(promise: Promise) -> RegionOptions {
-    let persistence = match promise {
-        Promise::ProcessCrash => Persistence::ProcessCrash,
-        Promise::PowerFail => Persistence::PowerFail,
-    };
-    RegionOptions {
-        // A kill does not ask whether a tmpfs survives power losses, and where a sync costs nothing more happens before it.
-        force_file_system: true,
-        log: line_log::Options::new(1 << 20, 512).expect("sizes that a log can have"),
-        geometry: Geometry {
-            shards: SHARDS,
-            lanes: 8,
-            chunk_bytes: 16 << 10,
-            zone_chunks: 128,
-            ring_slot_bytes: 8 << 10,
-            completions: 64,
-            command_ring_bytes: 0,
-            directory_pages: 16,
-        },
-        reserve: 64 << 20,
-        ..RegionOptions::new(persistence)
+/// Sizes of the region: small, so that blocks and chunks are soon used again.
+pub(crate) fn geometry() -> Geometry {
+    Geometry {
+        shards: SHARDS,
+        lanes: 8,
+        chunk_bytes: 16 << 10,
+        zone_chunks: 128,
+        ring_slot_bytes: 8 << 10,
+        completions: 64,
+        command_ring_bytes: 0,
+        directory_pages: 16,
     }
 }
 

@@ -1,13 +1,10 @@
-//! The process that is killed. It says on its output what it was doing: `opening`, `open`, and then `c CLIENT SEQUENCE` or
-//! `n THREAD SEQUENCE` for each call that has returned, and `g 0 BYTES` when the region has grown.
+//! The process that is killed. It says on its output what it was doing (said.rs).
 
-use super::calls::{
-    Call, Client, Fault, GROWN_BYTES, NameChange, Progress, Promise, REGION_BYTES, Roots, SHARDS, collect,
-    options,
+use super::{
+    Progress, Promise,
+    calls::{Call, Client, Fault, NameChange, REGION_BYTES, REGION_BYTES_MAX, Roots, SHARDS, collect},
 };
-use abide_pmem::{
-    Heap, HeapError, IndexError, Mapping, Region, mapping::PAGE, region::OpenError, types::TypeError,
-};
+use abide_pmem::{Heap, Mapping, Region, mapping::PAGE, types::TypeError};
 use anyhow::{Context as _, ensure};
 use std::{
     fs::File,
@@ -29,19 +26,18 @@ pub struct Writer {
     /// The last calls that were acknowledged: of each client, and of each thread's names.
     #[arg(long)]
     after: Progress,
-    /// What the region must survive.
-    #[arg(long)]
-    promise: Promise,
     /// Kills itself so many microseconds after it has begun to open the region.
     #[arg(long)]
     dies_after_us: Option<u64>,
     /// Breaks a promise.
     #[arg(long)]
     fault: Option<Fault>,
+    #[command(flatten)]
+    promise: Promise,
 }
 
 /// Says something in one write, so that no kill and no other thread can tear it.
-fn say(mut output: &File, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+pub(super) fn say(mut output: &File, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
     output.write_all(format!("{line}\n").as_bytes()).context("nobody listens any more")
 }
 
@@ -62,69 +58,28 @@ pub fn write(arguments: &Writer) -> anyhow::Result<()> {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
         });
     }
-    let options = options(arguments.promise);
-    let region = match Region::open(&arguments.path, &options) {
-        Err(OpenError::NotFound { .. }) => Region::create(&arguments.path, REGION_BYTES, &options)?,
-        opened => opened?,
-    };
+    let options = arguments.promise.options();
+    let region = &Region::open_or_create(&arguments.path, REGION_BYTES, &options)?;
+    arguments.promise.expect_domain(region)?;
     let heap = region.heap();
     say(&output, format_args!("open"))?;
-    let roots = (0..SHARDS)
-        .map(|shard| with_room(&region, &output, || Roots::create(heap, shard)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let roots = (0..SHARDS).map(|shard| Roots::create(heap, shard)).collect::<Result<Vec<_>, _>>()?;
     let threads = arguments.after.names.len();
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|thread| {
-                let (region, output, roots) = (&region, &output, &roots);
-                scope.spawn(move || Thread { arguments, region, roots, output, thread }.work())
+                let (output, roots) = (&output, &roots);
+                scope.spawn(move || Thread { arguments, region, heap, roots, output, thread }.work())
             })
             .collect();
         running.into_iter().try_for_each(|thread| thread.join().expect("a panic ends the process"))
     })
 }
 
-/// Whether an error says that the region is full.
-trait Full {
-    fn is_full(&self) -> bool;
-}
-
-impl Full for IndexError {
-    fn is_full(&self) -> bool {
-        matches!(self, IndexError::Heap(HeapError::NoSpace))
-    }
-}
-
-impl Full for TypeError {
-    fn is_full(&self) -> bool {
-        matches!(self, TypeError::Heap(HeapError::NoSpace))
-    }
-}
-
-/// Makes the region larger, and says so.
-fn grow(region: &Region, output: &File, bytes: u64) -> anyhow::Result<()> {
-    let bytes = region.bytes() + bytes;
-    region.grow(bytes).context("the region does not grow")?;
-    say(output, format_args!("g 0 {bytes}"))
-}
-
-/// Does it, and again in a larger region whenever it is full.
-fn with_room<R, E: Full + std::error::Error + Send + Sync + 'static>(
-    region: &Region,
-    output: &File,
-    mut make: impl FnMut() -> Result<R, E>,
-) -> anyhow::Result<R> {
-    loop {
-        match make() {
-            Err(error) if error.is_full() => grow(region, output, 256 << 10)?,
-            done => return Ok(done?),
-        }
-    }
-}
-
 struct Thread<'a> {
     arguments: &'a Writer,
     region: &'a Region,
+    heap: &'a Heap<Mapping>,
     roots: &'a [Roots],
     output: &'a File,
     thread: usize,
@@ -132,7 +87,7 @@ struct Thread<'a> {
 
 impl Thread<'_> {
     fn work(&self) -> anyhow::Result<()> {
-        let Progress { mut calls, mut names } = self.arguments.after.clone();
+        let Progress { mut calls, mut names, .. } = self.arguments.after.clone();
         let mut rng = fastrand::Rng::new();
         // A client that does not know whether its last call was made makes it again.
         for shard in 0..SHARDS {
@@ -141,22 +96,15 @@ impl Thread<'_> {
                 self.call(client, calls[client.0])?;
             }
         }
-        // With a log on a disk each call takes long.
-        let growth_every = if self.arguments.promise == Promise::PowerFail { 30 } else { 300 };
         loop {
-            if rng.u32(..growth_every) == 0 && self.region.bytes() < GROWN_BYTES {
-                grow(self.region, self.output, PAGE * rng.u64(1..32))?;
-            }
             match rng.u32(..10) {
-                0 => {
-                    let shard = rng.u32(..SHARDS);
-                    self.with_room(|| collect(self.heap(), shard))?;
-                }
+                0 if rng.u32(..50) == 0 => self.grow(rng.u64(1..256) * PAGE)?,
+                0 => drop(collect(self.heap, rng.u32(..SHARDS))?),
                 1 => {
                     let sequence = &mut names[self.thread];
                     *sequence += 1;
                     let change = NameChange::new(self.arguments.seed, self.thread, *sequence);
-                    self.with_room(|| change.make(self.heap()))?;
+                    change.make(self.heap)?;
                     say(self.output, format_args!("n {} {sequence}", self.thread))?;
                 }
                 _ => {
@@ -168,15 +116,11 @@ impl Thread<'_> {
         }
     }
 
-    fn heap(&self) -> &Heap<Mapping> {
-        self.region.heap()
-    }
-
-    fn with_room<R, E: Full + std::error::Error + Send + Sync + 'static>(
-        &self,
-        make: impl FnMut() -> Result<R, E>,
-    ) -> anyhow::Result<R> {
-        with_room(self.region, self.output, make)
+    /// Makes the region grow, if it may.
+    fn grow(&self, more: u64) -> anyhow::Result<()> {
+        let bytes = (self.region.bytes() + more).min(REGION_BYTES_MAX);
+        self.region.grow(bytes)?;
+        say(self.output, format_args!("g {bytes}"))
     }
 
     fn client(&self, shard: u32) -> Client {
@@ -192,19 +136,15 @@ impl Thread<'_> {
         if fault == Some(Fault::Early) {
             acknowledge()?;
         }
-        let result = self.with_room(|| {
-            if sequence.is_multiple_of(3) {
-                let call = call.clone();
-                self.heap().atomically_grouped(client.shard(), move |tx| call.make(tx, &roots, fault))
-            } else {
-                self.heap().atomically(client.shard(), |tx| call.make(tx, &roots, fault))
-            }
-        })?;
+        let result = if sequence.is_multiple_of(3) {
+            let call = call.clone();
+            self.heap.atomically_grouped(client.shard(), move |tx| call.make(tx, &roots, fault))?
+        } else {
+            self.heap.atomically(client.shard(), |tx| call.make(tx, &roots, fault))?
+        };
         ensure!(result == call.result, "call {sequence} of client {} has the result {result:?}", client.0);
         if fault == Some(Fault::Apart) {
-            self.with_room(|| {
-                self.heap().atomically::<_, TypeError>(client.shard(), |tx| call.complete(tx))
-            })?;
+            self.heap.atomically::<_, TypeError>(client.shard(), |tx| call.complete(tx))?;
         }
         if fault == Some(Fault::Early) { Ok(()) } else { acknowledge() }
     }
