@@ -104,8 +104,9 @@ pub trait Mem: Send + Sync {
     /// next [`fence`](Self::fence).
     fn flush(&self, site: Site, offset: u64, len: u64);
 
-    /// Nothing that this thread flushes from here on becomes durable before what it has flushed so far.
-    /// Cheaper than [`fence`](Self::fence) where durability costs a system call.
+    /// Nothing that is stored from here on, by any thread, becomes durable before what this thread flushed so far. So others may
+    /// use what they see after it without a fence of this thread: on persistent memory an ordering is a fence, and a log has
+    /// one order for all. Cheaper than [`fence`](Self::fence) where durability costs a system call.
     fn order(&self, site: Site);
 
     /// Returns once all that this thread has flushed is durable, if the domain makes anything durable. Where it could

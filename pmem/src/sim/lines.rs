@@ -14,7 +14,6 @@ pub(super) const LINE_WORDS: usize = 8;
 struct Store {
     /// Grows with each store to the memory.
     number: u64,
-    thread: u32,
     word: u8,
     value: u64,
 }
@@ -34,11 +33,12 @@ struct Mark {
     number: u64,
 }
 
-/// A thread made an ordering when the stores up to `number` had been made: what it stores after that survives only with what
-/// it had flushed.
+/// A thread made an ordering when the stores up to `number` had been made: what anybody stores after that survives only with
+/// what the thread had flushed.
 #[derive(Debug)]
 struct Ordering {
     number: u64,
+    thread: usize,
     flushed: Vec<Mark>,
 }
 
@@ -55,8 +55,8 @@ pub(super) struct Lines {
     spare: Vec<Vec<Store>>,
     /// By thread: what it flushed since its last fence or ordering.
     marks: Vec<Vec<Mark>>,
-    /// By thread: its orderings since its last fence, in the order in which they were made, if they only order.
-    orderings: Vec<Vec<Ordering>>,
+    /// Each thread's orderings since its last fence, in the order in which they were made, if they only order.
+    orderings: Vec<Ordering>,
     stores: u64,
     /// Lines that may differ from those at the last [`restore`](Self::restore).
     touched: LineSet,
@@ -85,11 +85,11 @@ impl Lines {
         &self.durable
     }
 
-    pub(super) fn store(&mut self, thread: usize, word: usize, value: u64) {
+    pub(super) fn store(&mut self, word: usize, value: u64) {
         let line = (word / LINE_WORDS) as u32;
         self.stores += 1;
         let word = (word % LINE_WORDS) as u8;
-        let store = Store { number: self.stores, thread: thread as u32, word, value };
+        let store = Store { number: self.stores, word, value };
         match self.dirty_at[line as usize] {
             0 => {
                 let mut stores = self.spare.pop().unwrap_or_default();
@@ -113,7 +113,8 @@ impl Lines {
 
     /// Makes durable what `thread` has flushed. Whether it had flushed anything.
     pub(super) fn fence(&mut self, thread: usize) -> bool {
-        let ordered = self.take_orderings(thread, u64::MAX);
+        let ordered: Vec<Ordering> =
+            self.orderings.extract_if(.., |ordering| ordering.thread == thread).collect();
         let any_ordered = !ordered.is_empty();
         ordered.iter().for_each(|ordering| self.make_all_durable(&ordering.flushed));
         let Some(marks) = self.marks.get_mut(thread) else { return any_ordered };
@@ -125,25 +126,15 @@ impl Lines {
         any || any_ordered
     }
 
-    /// Lets nothing that `thread` stores from here on survive without what it has flushed. Whether it had flushed anything
+    /// Lets nothing that is stored from here on survive without what `thread` has flushed. Whether it had flushed anything
     /// since its last ordering or fence.
     pub(super) fn order(&mut self, thread: usize) -> bool {
         let Some(flushed) = self.marks.get_mut(thread).map(std::mem::take) else { return false };
         if flushed.is_empty() {
             return false;
         }
-        if self.orderings.len() <= thread {
-            self.orderings.resize_with(thread + 1, Vec::new);
-        }
-        self.orderings[thread].push(Ordering { number: self.stores, flushed });
+        self.orderings.push(Ordering { number: self.stores, thread, flushed });
         true
-    }
-
-    /// Removes the orderings of `thread` that stand before the store with this number.
-    fn take_orderings(&mut self, thread: usize, number: u64) -> Vec<Ordering> {
-        let Some(orderings) = self.orderings.get_mut(thread) else { return Vec::new() };
-        let before = orderings.partition_point(|ordering| ordering.number < number);
-        orderings.drain(..before).collect()
     }
 
     fn make_all_durable(&mut self, marks: &[Mark]) {
@@ -166,14 +157,7 @@ impl Lines {
         for store in &stores[..count] {
             words[store.word as usize] = store.value;
         }
-        // What other threads had to have durable before these stores is so, too.
-        let is_ordered = |store: &&Store| {
-            self.orderings
-                .get(store.thread as usize)
-                .and_then(|orderings| orderings.first())
-                .is_some_and(|ordering| ordering.number < store.number)
-        };
-        let ordered: Vec<Store> = stores[..count].iter().filter(is_ordered).copied().collect();
+        let last = stores[count - 1].number;
         self.advanced.insert(line);
         if count < stores.len() {
             stores.drain(..count);
@@ -186,10 +170,10 @@ impl Lines {
                 self.dirty_at[moved.line as usize] = at as u32;
             }
         }
-        for store in ordered {
-            for ordering in self.take_orderings(store.thread as usize, store.number) {
-                self.make_all_durable(&ordering.flushed);
-            }
+        // What had to be durable before these stores is so, too.
+        let before = self.orderings.partition_point(|ordering| ordering.number < last);
+        for ordering in self.orderings.drain(..before).collect::<Vec<_>>() {
+            self.make_all_durable(&ordering.flushed);
         }
     }
 
@@ -222,7 +206,7 @@ impl Lines {
                 point.lines.push(PendingLine { line: dirty.line, first, count });
             }
         }
-        if self.orderings.iter().any(|orderings| !orderings.is_empty()) {
+        if !self.orderings.is_empty() {
             point.conditions = self.conditions(&point.lines);
         }
         point
@@ -233,11 +217,8 @@ impl Lines {
         // By line: the numbers of the stores of the line that change something.
         let numbers: Vec<Vec<u64>> = lines.iter().map(|pending| self.changes(pending.line)).collect();
         let place_of = |line: u32| lines.iter().position(|pending| pending.line == line);
-        let all = self.orderings.iter().enumerate();
-        let all =
-            all.flat_map(|(thread, orderings)| orderings.iter().map(move |ordering| (thread, ordering)));
         let mut conditions = Vec::new();
-        for (thread, ordering) in all {
+        for ordering in &self.orderings {
             let mut needed = Vec::new();
             for mark in &ordering.flushed {
                 let Some(place) = place_of(mark.line) else { continue };
@@ -251,8 +232,7 @@ impl Lines {
             }
             let mut until = Vec::new();
             for (place, pending) in lines.iter().enumerate() {
-                let later =
-                    |store: &&Store| store.thread as usize == thread && store.number > ordering.number;
+                let later = |store: &&Store| store.number > ordering.number;
                 let stores = &self.dirty[self.dirty_at[pending.line as usize] as usize - 1].stores;
                 if let Some(first) = stores.iter().find(later) {
                     let before = numbers[place].partition_point(|&number| number < first.number);
@@ -286,7 +266,7 @@ impl Lines {
         }
         self.dirty.clear();
         self.marks.iter_mut().for_each(Vec::clear);
-        self.orderings.iter_mut().for_each(Vec::clear);
+        self.orderings.clear();
         self.stores = 0;
         for &line in self.touched.as_slice().iter().chain(stale.as_slice()) {
             let start = line as usize * LINE_WORDS;

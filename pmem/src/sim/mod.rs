@@ -113,8 +113,8 @@ pub struct SimConfig {
     /// What it does wrong. Empty for a right one.
     pub mutants: Vec<Mutant>,
     /// Whether an ordering makes nothing durable, as where durability costs a system call: a cut may lose what a thread flushed
-    /// before it, but then it loses all that the thread stored after it too, whoever flushed that. If not, an
-    /// ordering is a fence, as on memory that needs no system call.
+    /// before it, but then it loses all that was stored after it too, by whatever thread. If not, an ordering is a fence, as
+    /// on memory that needs no system call.
     pub orders_only: bool,
 }
 
@@ -297,7 +297,7 @@ impl Sim {
         if let Some(new) = f(old) {
             self.counts.store();
             self.words[word].store(new, Ordering::Release);
-            lines.store(current_thread(), word, new);
+            lines.store(word, new);
         }
         old
     }
@@ -335,7 +335,7 @@ impl Mem for Sim {
         let word = self.word(offset);
         let mut lines = self.lines();
         self.words[word].store(value, Ordering::Release);
-        lines.store(current_thread(), word, value);
+        lines.store(word, value);
     }
 
     fn compare_exchange(&self, offset: u64, current: u64, new: u64) -> Result<u64, u64> {

@@ -112,28 +112,30 @@ fn an_ordering_that_only_orders_may_be_lost_with_all_that_comes_after_it() {
 }
 
 #[test]
-fn orderings_make_a_chain_each_thread_its_own() {
+fn orderings_make_one_chain_for_all_threads() {
+    const D: u64 = 192;
     let sim = ordering();
-    as_thread(1, || {
-        for (offset, value) in [(A, 1), (B, 2), (C, 3)] {
+    // Before all orderings: it waits for nothing.
+    as_thread(2, || sim.store(D, 4));
+    for (thread, offset, value) in [(1, A, 1), (2, B, 2), (1, C, 3)] {
+        as_thread(thread, || {
             sim.store(offset, value);
             sim.flush(FLUSH, offset, 8);
             sim.order(FENCE);
-        }
-    });
-    as_thread(2, || sim.store(192, 4));
+        });
+    }
     let chain = [[0, 0, 0], [1, 0, 0], [1, 2, 0], [1, 2, 3]];
     let all = chain.into_iter().flat_map(|[a, b, c]| [[a, b, c, 0], [a, b, c, 4]]);
-    assert_eq!(images(&sim, [A, B, C, 192]), set(all));
-    // Another thread's fence of the link in the middle.
-    as_thread(2, || {
+    assert_eq!(images(&sim, [A, B, C, D]), set(all));
+    // A fence of the link in the middle, by one who did not make it.
+    as_thread(3, || {
         sim.flush(FLUSH, B, 8);
         sim.fence(FENCE);
     });
     let rest = [[1, 2, 0, 0], [1, 2, 0, 4], [1, 2, 3, 0], [1, 2, 3, 4]];
-    assert_eq!(images(&sim, [A, B, C, 192]), set(rest));
+    assert_eq!(images(&sim, [A, B, C, D]), set(rest));
     as_thread(1, || sim.fence(FENCE));
-    assert_eq!(images(&sim, [A, B, C, 192]), set([[1, 2, 3, 0], [1, 2, 3, 4]]));
+    assert_eq!(images(&sim, [A, B, C, D]), set([[1, 2, 3, 0], [1, 2, 3, 4]]));
 }
 
 #[test]
