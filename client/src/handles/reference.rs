@@ -15,7 +15,7 @@ handle! {
     ///
     /// ```no_run
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Model { weights: Vec<f64> }
-    /// # fn train(_: Option<Model>) -> Model { unimplemented!() }
+    /// # fn train(model: Option<Model>) -> Model { model.unwrap_or(Model { weights: vec![] }) }
     /// # fn main() -> Result<(), abide_client::CallError> {
     /// let best = abide_client::Store::current()?.atomic_ref::<Model>("best");
     /// loop {

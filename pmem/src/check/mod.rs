@@ -145,7 +145,7 @@ impl Report {
         }
     }
 
-    fn add_open_error(&mut self, error: &HeapOpenError) {
+    pub(crate) fn add_open_error(&mut self, error: &HeapOpenError) {
         let (kind, shard) = match error {
             HeapOpenError::Superblock(_) | HeapOpenError::Geometry(_) => (FindingKind::Superblock, None),
             HeapOpenError::State(_) => (FindingKind::State, None),

@@ -2,24 +2,16 @@
 
 use super::{FindingKind, Report, UnnamedRoot, values};
 use crate::{
-    heap::{Heap, HeapError, Problem, View, audit},
+    heap::{Heap, Problem, View, audit},
     index::NamedNode,
     mem::Mem,
     types::{
-        ROOT_BYTES, TypeError,
+        ROOT_BYTES,
         commands::{CommandError, Commands},
         completions::Completions,
-        garbage, visit_root,
+        garbage, place, visit_root,
     },
 };
-
-/// Where an error says that the damage is; `otherwise` if it does not say.
-fn place(error: &TypeError, otherwise: u64) -> u64 {
-    match error {
-        TypeError::Heap(HeapError::Corrupt { offset }) => *offset,
-        _ => otherwise,
-    }
-}
 
 pub(super) fn check<M: Mem>(heap: &Heap<M>, roots: &[UnnamedRoot], report: &mut Report) {
     let mut owned: Vec<Vec<(u64, u64)>> = vec![Vec::new(); heap.shard_count() as usize];

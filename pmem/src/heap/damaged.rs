@@ -4,16 +4,13 @@ use super::{
     Heap, HeapOpenError, Shard, epoch,
     pool::ChunkPool,
     recovery::{self, Recovered},
-    shard::Visible,
-    writer::WriterState,
 };
 use crate::{
     index::{self, Names, Tables},
     layout::{Shutdown, State, Superblock},
     mem::Mem,
 };
-use crossbeam::queue::SegQueue;
-use std::sync::{Mutex, atomic::AtomicU64};
+use std::sync::Mutex;
 
 impl<M: Mem> Heap<M> {
     /// Opens a heap for reading, whatever it is like. A shard is recovered if `replay` says so, and if it can be; one that is not may
@@ -31,7 +28,6 @@ impl<M: Mem> Heap<M> {
         let run_id = state.run_id.wrapping_add(1);
         let is_clean = state.shutdown == Shutdown::Clean;
         let mut errors = Vec::new();
-        let batch_words = layout.geometry().ring_slot_bytes as usize / 8;
         let mut shards = Vec::with_capacity(layout.geometry().shards as usize);
         for shard in 0..layout.geometry().shards {
             let mut recovered = Recovered { run_id, batch: 0, records: 0 };
@@ -41,13 +37,7 @@ impl<M: Mem> Heap<M> {
                     Err(error) => errors.push(error),
                 }
             }
-            let visible = Visible::new(batch_words);
-            shards.push(Shard {
-                writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
-                queue: SegQueue::new(),
-                visible,
-                fenced: AtomicU64::new(recovered.batch),
-            });
+            shards.push(Shard::new(layout, recovered));
         }
         let lanes = index::recover(Tables { mem: &mem, layout, seed }).unwrap_or_else(|error| {
             errors.push(error);

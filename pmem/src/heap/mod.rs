@@ -82,6 +82,18 @@ struct Shard<M: Mem> {
     fenced: AtomicU64,
 }
 
+impl<M: Mem> Shard<M> {
+    fn new(layout: &Layout, recovered: recovery::Recovered) -> Self {
+        let visible = Visible::new(layout.geometry().ring_slot_bytes as usize / 8);
+        Self {
+            writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
+            queue: SegQueue::new(),
+            visible,
+            fenced: AtomicU64::new(recovered.batch),
+        }
+    }
+}
+
 /// A formatted region in some memory, open for reading and writing.
 #[derive(Debug)]
 pub struct Heap<M: Mem> {
@@ -161,20 +173,13 @@ impl<M: Mem> Heap<M> {
         state.boot_id = boot_id;
         state.store_next(&mem, seed);
         mem.health()?;
-        let batch_words = layout.geometry().ring_slot_bytes as usize / 8;
         let mut shards = Vec::with_capacity(layout.geometry().shards as usize);
         let chunk_count = layout.chunk_count(state.region_bytes);
         let mut high = 0;
         for shard in 0..layout.geometry().shards {
             let recovered = recovery::recover_shard(&mem, layout, seed, shard, state.run_id, clean)?;
-            let visible = Visible::new(batch_words);
             high = high.max(mem.load(layout.shard_header(shard) + SHARD_HIGH_CHUNK));
-            shards.push(Shard {
-                writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
-                queue: SegQueue::new(),
-                visible,
-                fenced: AtomicU64::new(recovered.batch),
-            });
+            shards.push(Shard::new(layout, recovered));
         }
         let lanes = index::recover(Tables { mem: &mem, layout, seed })?;
         high = high.max(lanes.high_chunk);

@@ -9,7 +9,7 @@ use super::{Entry, Index, NamedNode, TOMBSTONE, link::Link, node::Node};
 use crate::{
     heap::{
         HeapError,
-        descriptor::{Descriptor, Use, block_bytes},
+        descriptor::{Descriptor, Use},
     },
     mem::{Mem, WORD},
     types::ROOT_WORDS,
@@ -90,13 +90,13 @@ impl<M: Mem> Index<'_, M> {
             let descriptor = Descriptor::load(mem, layout, chunk);
             let mut chunks = 1;
             match descriptor.as_ref().map(|descriptor| descriptor.used_for()) {
-                Ok(Use::LaneBlocks { class, .. }) => {
-                    for block in 0..layout.blocks(class) {
-                        let word = mem.load(layout.bitmap(chunk) + u64::from(block / 64) * WORD);
-                        let is_allocated = word >> (block % 64) & 1 != 0;
-                        take(start + u64::from(block) * block_bytes(class), Some(is_allocated), found);
+                Ok(Use::LaneBlocks { .. }) => match tables.blocks_of(chunk) {
+                    Ok(blocks) => {
+                        blocks
+                            .for_each(|(block, is_allocated)| take(block.offset, Some(is_allocated), found));
                     }
-                }
+                    Err(_) => found.unknown.push(layout.descriptor(chunk)),
+                },
                 Ok(Use::ShardBlocks { .. } | Use::Run { .. } | Use::DirectoryPage { .. }) => {
                     let room = zone - chunk % zone;
                     chunks = descriptor.map_or(1, Descriptor::chunks).clamp(1, room);

@@ -79,7 +79,7 @@ fn fill(
 
 /// Where a file is to be made.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     path: &'a Path,
     folder: OwnedFd,
     name: &'a OsStr,
@@ -87,7 +87,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn find(io: &'a Io, path: &'a Path) -> Result<Self, CreateError> {
+    pub(crate) fn find(io: &'a Io, path: &'a Path) -> Result<Self, CreateError> {
         let name = path.file_name().ok_or_else(|| CreateError::BadPath { path: path.to_owned() })?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -100,7 +100,7 @@ impl<'a> Place<'a> {
     }
 
     /// Refuses a name that is taken. Linking would refuse it too, but only when all the work is done.
-    pub(super) fn expect_free(&self) -> Result<(), CreateError> {
+    pub(crate) fn expect_free(&self) -> Result<(), CreateError> {
         match self.io.stat_at(self.folder.as_fd(), self.name) {
             Err(Errno::NOENT) => Ok(()),
             Ok(_) => Err(self.taken()),
@@ -127,13 +127,23 @@ impl<'a> Place<'a> {
             tracing::warn!(error = %errno, "cannot remove a temporary name");
         }
         let filled = made?;
-        match self.io.sync(self.folder.as_fd()) {
-            Ok(()) => Ok((file, filled)),
-            Err(errno) => {
-                self.remove();
-                Err(CreateError::io("make the file's name durable", 0)(errno))
-            }
-        }
+        self.settle()?;
+        Ok((file, filled))
+    }
+
+    /// Gives the name, durably, to a file in the same file system that is whole and durable; or there is an error, and the
+    /// name is free.
+    pub(crate) fn give_to(&self, file: &OwnedFd) -> Result<(), CreateError> {
+        self.link(file)?;
+        self.settle()
+    }
+
+    /// Makes the name durable that the file was just given, or takes it away again.
+    fn settle(&self) -> Result<(), CreateError> {
+        self.io.sync(self.folder.as_fd()).map_err(|errno| {
+            self.remove();
+            CreateError::io("make the file's name durable", 0)(errno)
+        })
     }
 
     /// Takes the name away again, after whatever was to follow has failed. A file that remains is whole.

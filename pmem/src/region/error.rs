@@ -216,7 +216,7 @@ impl OpenError {
 }
 
 impl CreateError {
-    pub(super) fn io(doing: &'static str, bytes: u64) -> impl FnOnce(Errno) -> Self {
+    pub(crate) fn io(doing: &'static str, bytes: u64) -> impl FnOnce(Errno) -> Self {
         move |errno| {
             let source = errno.into();
             if is_full(errno) { Self::NoSpace { bytes, source } } else { Self::Io { doing, source } }

@@ -100,11 +100,11 @@ pub(super) fn is_needed(state: &State) -> bool {
 
 /// Whether a log is to be read before the file is used without it: lines may be in it alone, or the state that said so may be
 /// lost, and there is a log.
-pub(super) fn is_to_be_read(path: &Path, header: &Header, options: &RegionOptions) -> bool {
+pub(super) fn is_to_be_read(path: &Path, state: &State, may_be_stale: bool, options: &RegionOptions) -> bool {
     // A log that is not needed has no lines, so to read it changes nothing.
-    is_needed(&header.state)
-        || header.may_be_stale
-            && header.state.log_id != 0
+    is_needed(state)
+        || may_be_stale
+            && state.log_id != 0
             && !matches!(open_log(path, OFlags::RDONLY, options), Err(LogError::Missing))
 }
 

@@ -37,7 +37,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-pub(crate) use damaged::map_damaged;
+pub(crate) use create::Place;
+pub(crate) use damaged::{DamagedError, map_damaged};
 pub use error::{CloseError, CreateError, GrowError, InUse, OpenError};
 pub(crate) use log::path_of as log_path;
 pub use options::RegionOptions;
@@ -49,7 +50,6 @@ use crate::layout::{Identity, Shutdown, State};
 use crate::mapping::io::Io;
 use crate::mapping::{Domain, Mapping, Persistence};
 use crate::mem::{MediaError, Mem};
-use create::Place;
 use header::Header;
 use lock::{Lock, Use};
 use log::RegionLog;
@@ -203,7 +203,7 @@ impl Region {
         lock.name(header.superblock.identity.uuid)?;
         let boot_id = check_power_loss(&header.state, options)?;
         let domain = options.domain_request().find(&options.io, file.as_fd())?;
-        if domain != Domain::File && log::is_to_be_read(path, &header, options) {
+        if domain != Domain::File && log::is_to_be_read(path, &header.state, header.may_be_stale, options) {
             log::replay(path, file, &mut header, options)?;
         }
         let mut log = None;

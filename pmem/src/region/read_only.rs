@@ -66,7 +66,7 @@ pub(crate) fn map_copy(path: &Path, options: &RegionOptions) -> Result<(Mapping,
     // All of the file: the log may tell of a region that has grown.
     let bytes = io.stat(file.as_fd()).map_err(OpenError::io("stat the region's file"))?.len / PAGE * PAGE;
     let mapping = Mapping::private_copy(Arc::clone(&file), bytes, &options.map_options())?;
-    if log::is_to_be_read(path, &header, options) {
+    if log::is_to_be_read(path, &header.state, header.may_be_stale, options) {
         log::replay_into_copy(path, &file, &header, &mapping, options)?;
     }
     Ok((mapping, lock))

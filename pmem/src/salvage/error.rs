@@ -5,7 +5,7 @@ use crate::{
     region::{CloseError, CreateError, GrowError, OpenError},
     types::TypeError,
 };
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 /// Why there is no salvaged region. What was to be saved was not changed, and nothing has the name of the new region that had
 /// not before.
@@ -25,6 +25,9 @@ pub enum SalvageError {
     /// The file to read cannot be opened, is in use, or ends before anything could be saved.
     #[error("cannot read the damaged region")]
     Read(#[source] OpenError),
+    /// The file that was to lend its superblock cannot be read, or its own are damaged too.
+    #[error("cannot read the superblock of the other file")]
+    Lender(#[source] OpenError),
     /// The new region cannot be made.
     #[error("cannot make the new region")]
     Create(#[source] CreateError),
@@ -42,5 +45,5 @@ pub enum SalvageError {
     Close(#[from] CloseError),
     /// The new region is whole, but cannot be given its name.
     #[error("cannot name the new region")]
-    Publish(#[source] io::Error),
+    Publish(#[source] CreateError),
 }

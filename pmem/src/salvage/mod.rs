@@ -18,7 +18,7 @@
 //! the list of names                   nodes are looked for by their checksums, wherever one can stand
 //! a node of a name                    if only the name is damaged, the object gets one of its place; else it is lost
 //! bitmaps                             play no part but for names that are not in the list
-//! a root                              the object is lost
+//! a root                              the object is lost, but for maps of which the list of entries can be found
 //! below the root                      entries, elements and extents that can be read are saved
 //! ```
 //! **What is verified.** Registers, byte arrays, maps and their entries, elements of more than 7 bytes and the keys and values of sorted
@@ -45,9 +45,10 @@ use crate::{
     check::{FindingKind, Report, tables},
     heap::HeapOpenError,
     index::Salvaged,
-    layout::{STATE, SUPERBLOCK, SUPERBLOCK_COPY, Shutdown, State, Superblock, SuperblockError},
+    layout::{STATE, Shutdown, State, Superblock, SuperblockError},
     mem::Mem,
-    region::{OpenError, map_damaged},
+    region::{DamagedError, OpenError, map_damaged},
+    types::{TypeError, place},
 };
 use memory::Forgiving;
 use std::{
@@ -92,17 +93,18 @@ pub fn salvage_file(
     let damaged =
         map_damaged(path.as_ref(), options.superblock_of.as_deref(), &region).map_err(
             |error| match error {
-                error @ OpenError::Superblock(SuperblockError::NotARegion | SuperblockError::Corrupt) => {
-                    SalvageError::NoSuperblock(error)
-                }
-                error => SalvageError::Read(error),
+                DamagedError::Region(
+                    error @ OpenError::Superblock(SuperblockError::NotARegion | SuperblockError::Corrupt),
+                ) => SalvageError::NoSuperblock(error),
+                DamagedError::Region(error) => SalvageError::Read(error),
+                DamagedError::Lender(error) => SalvageError::Lender(error),
             },
         )?;
     let geometry = *damaged.superblock.layout.geometry();
     let target = Target::create(out.as_ref(), damaged.mapping.len(), geometry, &region)?;
     let mut found = Report::default();
-    let mut is_current =
-        look_at_state(&damaged.mapping, &damaged.superblock, damaged.is_borrowed, &mut found);
+    let is_state_known = look_at_state(&damaged.mapping, &damaged.superblock, &mut found);
+    let mut is_current = is_state_known;
     if damaged.had_power_loss {
         found.add(FindingKind::PowerLoss, STATE, None, OpenError::UncleanPowerLoss);
         is_current = false;
@@ -118,7 +120,6 @@ pub fn salvage_file(
         found.add(FindingKind::Truncated, damaged.file_bytes, None, text);
     }
     // Of a clean region nothing needs to be replayed, but which slot was the newest is not known if one is damaged.
-    let is_state_known = !found.findings.iter().any(|finding| finding.kind == FindingKind::State);
     let shutdown = if is_state_known { state.shutdown } else { Shutdown::Open };
     let mut faulty: HashSet<u32> = found
         .findings
@@ -134,7 +135,7 @@ pub fn salvage_file(
         if let HeapOpenError::CorruptShard { shard, .. } = error {
             faulty.insert(shard);
         }
-        found.add(FindingKind::Recovery, 0, None, error);
+        found.add_open_error(&error);
     }
     // In a region that was closed in order the rings are of no use any more.
     if shutdown == Shutdown::Clean {
@@ -166,13 +167,8 @@ fn is_of_ring(kind: FindingKind) -> bool {
 }
 
 /// Looks at superblocks, state slots, watermarks and rings. Says whether the state is known.
-fn look_at_state(mapping: &Mapping, superblock: &Superblock, is_borrowed: bool, found: &mut Report) -> bool {
+fn look_at_state(mapping: &Mapping, superblock: &Superblock, found: &mut Report) -> bool {
     tables::check_superblocks(mapping, found);
-    if is_borrowed {
-        for at in [SUPERBLOCK, SUPERBLOCK_COPY] {
-            found.add(FindingKind::Superblock, at, None, "another file's superblock is used");
-        }
-    }
     tables::check_states(mapping, superblock.checksum_seed(), found);
     tables::check_shards(mapping, superblock, found);
     !found.findings.iter().any(|finding| finding.kind == FindingKind::State)
@@ -188,11 +184,9 @@ fn save_objects(
     report: &mut SalvageReport,
 ) -> Result<(), SalvageError> {
     let Salvaged { named, nameless, lost, unknown, error } = heap.index().salvage();
+    let is_list_torn = error.is_some();
     if let Some(error) = error {
-        let offset = match error {
-            crate::HeapError::Corrupt { offset } => offset,
-            _ => 0,
-        };
+        let offset = place(&TypeError::Heap(error.clone()), 0);
         found.add(FindingKind::Index, offset, None, format_args!("the list of names: {error}"));
     }
     for &offset in &lost {
@@ -206,7 +200,9 @@ fn save_objects(
             "the descriptor is damaged, so names in its chunk may be lost",
         );
     }
-    report.may_miss_names = !unknown.is_empty();
+    // A file that was cut short may have had chunks of names behind its end, and if the list is whole no name stood there.
+    let is_cut = found.findings.iter().any(|finding| finding.kind == FindingKind::Truncated);
+    report.may_miss_names = !unknown.is_empty() || is_list_torn && is_cut;
     report.lost_names = lost;
     let mut budget = heap.mem().len().saturating_mul(READS_MAX);
     let renamed =

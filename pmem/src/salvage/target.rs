@@ -4,13 +4,13 @@ use super::SalvageError;
 use crate::{
     Geometry, HeapError, Mapping, Region, RegionOptions, Tx,
     index::IndexError,
-    mapping::PAGE,
-    region::{CreateError, log_path},
+    mapping::{PAGE, io::Io},
+    region::{CreateError, Place, log_path},
     types::TypeError,
 };
+use rustix::fs::{Mode, OFlags};
 use std::{
-    ffi::OsString,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Target {
     region: Option<Region>,
     path: PathBuf,
     unfinished: PathBuf,
+    io: Io,
 }
 
 impl Target {
@@ -34,11 +35,8 @@ impl Target {
         geometry: Geometry,
         options: &RegionOptions,
     ) -> Result<Self, SalvageError> {
-        let mut name = path
-            .file_name()
-            .map(OsString::from)
-            .ok_or_else(|| SalvageError::Create(CreateError::BadPath { path: path.to_owned() }))?;
-        expect_free(path)?;
+        expect_free(&options.io, path).map_err(taken_or(SalvageError::Create))?;
+        let mut name = path.file_name().expect("a place has a name").to_owned();
         name.push(".unfinished");
         let unfinished = path.with_file_name(name);
         let slot = geometry.ring_slot_bytes.max(RING_SLOT_BYTES_MIN);
@@ -46,11 +44,9 @@ impl Target {
         let least = geometry.layout().map_err(|error| CreateError::Format(error.into()));
         let bytes = bytes.max(least.map_err(SalvageError::Create)?.bytes_min()).next_multiple_of(PAGE);
         let options = RegionOptions { geometry, ..options.clone() };
-        let region = Region::create(&unfinished, bytes, &options).map_err(|error| match error {
-            CreateError::Exists { path } => SalvageError::Exists { path },
-            error => SalvageError::Create(error),
-        })?;
-        Ok(Self { region: Some(region), path: path.to_owned(), unfinished })
+        let created = Region::create(&unfinished, bytes, &options);
+        let region = created.map_err(taken_or(SalvageError::Create))?;
+        Ok(Self { region: Some(region), path: path.to_owned(), unfinished, io: options.io })
     }
 
     fn region(&self) -> &Region {
@@ -97,17 +93,13 @@ impl Target {
         if let Some(region) = self.region.take() {
             region.close()?;
         }
-        let parent = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let named = fs::hard_link(&self.unfinished, &self.path);
-        named.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => SalvageError::Exists { path: self.path.clone() },
-            _ => SalvageError::Publish(error),
-        })?;
+        let io = &self.io;
+        let open = io.open(&self.unfinished, OFlags::RDONLY, Mode::empty());
+        let file = open.map_err(|errno| SalvageError::Publish(CreateError::io("open it again", 0)(errno)))?;
         // The temporary name goes when this is dropped; that it may come back with a crash harms nobody.
-        fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(SalvageError::Publish)
+        Place::find(io, &self.path)
+            .and_then(|place| place.give_to(&file))
+            .map_err(taken_or(SalvageError::Publish))
     }
 }
 
@@ -120,13 +112,16 @@ impl Drop for Target {
     }
 }
 
-fn expect_free(path: &Path) -> Result<(), SalvageError> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Ok(_) => return Err(SalvageError::Exists { path: path.to_owned() }),
-        Err(error) => return Err(SalvageError::Publish(error)),
+/// What is taken already is told as that.
+fn taken_or(other: fn(CreateError) -> SalvageError) -> impl Fn(CreateError) -> SalvageError {
+    move |error| match error {
+        CreateError::Exists { path } => SalvageError::Exists { path },
+        error => other(error),
     }
+}
+
+fn expect_free(io: &Io, path: &Path) -> Result<(), CreateError> {
+    Place::find(io, path)?.expect_free()?;
     // A log that is left of another region would not fit this one, and would be needed by that.
-    let log = log_path(path);
-    if log.exists() { Err(SalvageError::Exists { path: log }) } else { Ok(()) }
+    Place::find(io, &log_path(path))?.expect_free()
 }

@@ -6,11 +6,11 @@ use super::{
     target::Target,
 };
 use crate::{
-    heap::{HeapError, View},
+    heap::View,
     index::Entry,
     mem::WORD,
     types::{
-        Bytes, Kind, List, Map, ROOT_WORDS, Register, ShortBytes, SortedMap, TypeError, list, map,
+        Bytes, Kind, List, Map, ROOT_WORDS, Register, ShortBytes, SortedMap, TypeError, list, map, place,
         salvage::{Counts, Salvage},
         sorted_map, unit_bytes, visit_root,
     },
@@ -213,11 +213,10 @@ fn extents<V: View>(view: &V, old: Bytes, len: u64, salvage: &mut Salvage<'_>) -
             Err(error) => {
                 missing += count;
                 bytes.resize(bytes.len() + count as usize, 0);
-                let at = match &error {
-                    TypeError::Heap(HeapError::Corrupt { offset }) => *offset,
-                    _ => 0,
-                };
-                salvage.damaged(at, format_args!("bytes {offset} to {}: {error}", offset + count - 1));
+                salvage.damaged(
+                    place(&error, 0),
+                    format_args!("bytes {offset} to {}: {error}", offset + count - 1),
+                );
             }
         }
     }

@@ -163,6 +163,14 @@ pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) ->
     }
 }
 
+/// Where an error says that the damage is; `otherwise` if it does not say.
+pub(crate) fn place(error: &TypeError, otherwise: u64) -> u64 {
+    match error {
+        TypeError::Heap(HeapError::Corrupt { offset }) => *offset,
+        _ => otherwise,
+    }
+}
+
 /// CRC32C of contents that stand at an offset, seeded so that those of another region or place do not pass.
 pub(crate) fn content_crc<V: View>(view: &V, at: u64, bytes: &[u8]) -> u32 {
     checksum_bytes_at(view.heap().seed(), at, bytes)

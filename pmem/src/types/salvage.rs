@@ -3,8 +3,7 @@
 //! Each type has a function that gives every part that can be read to a sink, and goes on behind what cannot. Any bytes are welcome:
 //! nothing is read twice because a word says so, and all values of a region together are read only up to a multiple of its length.
 
-use super::TypeError;
-use crate::heap::HeapError;
+use super::{TypeError, place};
 
 /// Damages of one value that are kept; more are counted.
 const DAMAGE_MAX: usize = 16;
@@ -48,11 +47,7 @@ impl<'b> Salvage<'b> {
 
     /// Takes note of an error that came from what stands at `at`, if it does not know better.
     pub(crate) fn failed(&mut self, error: &TypeError, at: u64, what: &str) {
-        let offset = match error {
-            TypeError::Heap(HeapError::Corrupt { offset }) => *offset,
-            _ => at,
-        };
-        self.damaged(offset, format_args!("{what}: {error}"));
+        self.damaged(place(error, at), format_args!("{what}: {error}"));
     }
 
     /// Allows for so many bytes to be read. If not, the value must not be read on.

@@ -23,9 +23,6 @@ pub struct Inspect {
     /// What was acknowledged. [default: nothing]
     #[arg(long)]
     after: Option<Progress>,
-    /// Threads of the process that called.
-    #[arg(long, default_value_t = super::THREADS)]
-    threads: usize,
     /// Some process has said that it opened the region, so that it must be there.
     #[arg(long)]
     exists: bool,
@@ -42,8 +39,8 @@ pub struct Inspect {
 /// The first thing that is wrong.
 pub fn inspect(arguments: &Inspect) -> anyhow::Result<()> {
     let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-    let Inspect { path, seed, threads, promise, .. } = arguments;
-    let after = arguments.after.clone().unwrap_or_else(|| Progress::none(*threads));
+    let Inspect { path, seed, promise, .. } = arguments;
+    let after = arguments.after.clone().unwrap_or_else(|| Progress::none(super::THREADS));
     let (options, mut expected) = (promise.options(), Expected::new(*seed, after.names.len()));
     say(&output, format_args!("opening"))?;
     let report = match check_file(path, &options, &[]) {

@@ -117,9 +117,6 @@ pub struct Heard {
     /// What was acknowledged before. [default: nothing]
     #[arg(long)]
     after: Option<Progress>,
-    /// Threads of the process.
-    #[arg(long, default_value_t = super::THREADS)]
-    threads: usize,
     /// What the process has said. Bytes behind its last whole line do not count.
     said: PathBuf,
 }
@@ -130,7 +127,7 @@ pub struct Heard {
 /// # Errors
 /// If the process has said what it cannot have said.
 pub fn heard(arguments: &Heard) -> anyhow::Result<()> {
-    let before = arguments.after.clone().unwrap_or_else(|| Progress::none(arguments.threads));
+    let before = arguments.after.clone().unwrap_or_else(|| Progress::none(super::THREADS));
     let text = std::fs::read(&arguments.said).context("cannot read what was said")?;
     let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let mut said = Said::nothing(&before);

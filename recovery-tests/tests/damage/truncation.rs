@@ -104,22 +104,29 @@ fn a_log_that_is_cut_short_or_gone_while_it_is_used_loses_nothing_that_was_ackno
         let folder = crate::quick_folder();
         let image: Image = Variant::LogClosed.make(folder.path());
         let path = folder.path().join("region");
-        for len in [0, 64, 0x1000, 0x2000, 0x2100, 0x3000] {
+        for len in [0, 64, 0x1000, 0x2000, 0x2100, 0x3000].map(Some).into_iter().chain([None]) {
             image.store(&path);
-            voice.case(&format!("log cut to {len:#x}"), |voice| {
+            voice.case(&format!("log cut to {len:x?}, gone for none"), |voice| {
                 let options = Variant::LogClosed.options();
                 let region = Region::open(&path, &options).expect("a region without damage");
                 let before = sample::read(region.heap());
-                File::options()
-                    .write(true)
-                    .open(log_of(&path))
-                    .and_then(|file| file.set_len(len))
-                    .expect("cut");
+                let log = log_of(&path);
+                match len {
+                    Some(len) => File::options().write(true).open(log).and_then(|file| file.set_len(len)),
+                    None => std::fs::remove_file(log),
+                }
+                .expect("it can be damaged");
                 let written = sample::write(region.heap());
+                // What was acknowledged counts as well as what was there.
+                let acknowledged = written.is_ok().then(|| sample::read(region.heap()));
                 let closed = region.close();
                 // What is opened then has all, or nothing is.
                 if let Ok(region) = Region::open(&path, &options) {
-                    let wrong = sample::wrong(&before, &sample::read(region.heap()), true);
+                    let found = sample::read(region.heap());
+                    let wrong = match &acknowledged {
+                        Some(acknowledged) => sample::wrong(acknowledged, &found, false),
+                        None => sample::wrong(&before, &found, true),
+                    };
                     if !wrong.is_empty() || closed.is_err() {
                         voice.wrong(&format!("{wrong:?}, written {written:?}, closed {closed:?}"));
                     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    layout::{SUPERBLOCK_BYTES, TABLES},
+    layout::{SUPERBLOCK, SUPERBLOCK_BYTES, SUPERBLOCK_COPY, TABLES},
     mem::{LINE, WORD},
     region::OpenError,
 };
@@ -306,7 +306,8 @@ fn entries_of_a_map_that_can_be_read_are_saved() {
         assert!(found.len() as u64 == saved && found.iter().all(|(key, value)| expected[key] == *value));
         least = least.min(saved);
     }
-    assert!(least > 34, "{least}");
+    // Without buckets all would be missing behind the first. How long a stretch between two is, the region's hash key decides.
+    assert!(least > 20, "{least}");
     // The root's words: all entries are there, but what else may have been nobody knows.
     for word in 0..4 {
         let (report, all) = sample.all_but(&["map 1"], |bytes| flip(bytes, root + word * WORD + 3));
@@ -416,6 +417,8 @@ fn what_lies_beyond_the_end_of_a_file_is_lost_and_nothing_else() {
         let (report, all) = sample.salvage(&sample.bytes[..len as usize]);
         assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::Truncated));
         check_claims(&sample, &report, &all);
+        let has_all_names = report.objects.len() == sample.all.objects.len();
+        assert!(has_all_names || report.may_miss_names || !report.lost_names.is_empty(), "cut to {len}");
         saved.push(report.whole());
     }
     assert!(
@@ -478,6 +481,34 @@ fn a_power_loss_that_the_region_does_not_survive_is_read_and_told() {
     assert_eq!(all, sample.all);
     assert!(kinds(&report) == [FindingKind::PowerLoss] && !report.is_current && !report.is_complete());
     assert!(report.objects.iter().all(|object| !object.is_verified));
+}
+
+#[test]
+fn a_log_is_read_though_the_state_that_says_so_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("region"), folder.path().join("out"));
+    let options = RegionOptions { persistence: Persistence::PowerFail, force_file_system: true, ..options() };
+    let region = match Region::create(&path, BYTES, &options) {
+        Ok(region) if region.domain() == crate::Domain::File => region,
+        other => return eprintln!("skipped: the file is no ordinary one: {other:?}"),
+    };
+    let root = region.heap().index().create(7, b"number", 0).unwrap().root;
+    region.close().unwrap();
+    // The log's lines are not in the file: from here on they are in it alone.
+    let region = Region::open(&path, &options).unwrap();
+    region.heap().atomically(0, |tx| Register::at(root).set(tx, 5u64)).unwrap();
+    drop(region);
+    let mut bytes = fs::read(&path).unwrap();
+    let generation =
+        |slot: u64| u64::from_le_bytes(bytes[(STATE + slot * LINE) as usize..][..8].try_into().unwrap());
+    let newest = STATE + u64::from(generation(1) > generation(0)) * LINE;
+    bytes[newest as usize..][..LINE as usize].fill(0xee);
+    fs::write(&path, &bytes).unwrap();
+    let report = salvage_file(&path, &out, &salvage_options()).unwrap();
+    assert!(!report.is_current && report.lost() == 0, "{report:?}");
+    let region = Region::open(&out, &self::options()).unwrap();
+    let entry = region.heap().index().get(7, b"number").unwrap().unwrap();
+    assert_eq!(Register::<u64>::at(entry.root).get(&region.heap().reader(0)), Ok(5));
 }
 
 #[test]
