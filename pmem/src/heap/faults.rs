@@ -2,7 +2,7 @@
 
 use super::{
     record::Record,
-    recovery::{last_batch, records_of},
+    recovery::{first_places, last_batch, records_of},
     watermark::Watermark,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) fn shard_faults(
     }
     let Some(watermark) = Watermark::load(mem, seed, header) else { return faults };
     let in_ring = |offset, what| ShardFault { offset, in_ring: true, what };
-    if let Some((run_id, last)) = last_batch(mem, layout, seed, shard, watermark) {
+    if let Some((run_id, last)) = last_batch(mem, &first_places(mem, layout, seed, shard), watermark) {
         let records = records_of(mem, layout, seed, shard, run_id, last);
         let mut seen = records.iter().collect::<Vec<_>>();
         let before = if last - 1 > watermark.batch {

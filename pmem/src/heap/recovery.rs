@@ -5,7 +5,7 @@
 
 use super::{
     HeapOpenError,
-    record::{self, Record},
+    record::{self, Place, Record},
     watermark::Watermark,
 };
 use crate::{
@@ -36,19 +36,22 @@ pub(super) fn recover_shard(
     let corrupt = |what| HeapOpenError::CorruptShard { shard, what };
     let header = layout.shard_header(shard);
     let watermark = Watermark::load(mem, seed, header).ok_or(corrupt("watermark"))?;
-    if has_later_run(mem, layout, seed, shard, watermark) {
+    let first_places = first_places(mem, layout, seed, shard);
+    // A run's records are written after its watermark is durable. One of a run that the watermark does not know of says that the
+    // newest watermark is damaged, and that the records are stale which this older one lets count.
+    if first_places.iter().flatten().any(|place| place.run_id > watermark.run_id) {
         return Err(corrupt("watermark"));
     }
     if clean {
         // The run goes on, and its next batch will say how many records the last one had.
-        let Some((run_id, batch)) = last_batch(mem, layout, seed, shard, watermark) else {
+        let Some((run_id, batch)) = last_batch(mem, &first_places, watermark) else {
             return Ok(Recovered { run_id: watermark.run_id, batch: watermark.batch, records: 0 });
         };
         let records = records_of(mem, layout, seed, shard, run_id, batch).len() as u16;
         return Ok(Recovered { run_id, batch, records });
     }
     let mut replayed = watermark.batch;
-    if let Some((run_id, last)) = last_batch(mem, layout, seed, shard, watermark) {
+    if let Some((run_id, last)) = last_batch(mem, &first_places, watermark) {
         let records = records_of(mem, layout, seed, shard, run_id, last);
         let before = last - 1;
         if before > watermark.batch && !mem.broken(Rule::R5ReplayBoth) {
@@ -85,19 +88,26 @@ pub(super) fn recover_shard(
     Ok(Recovered { run_id, batch: replayed, records: 0 })
 }
 
+/// The first records of the four slots of a shard's ring, as far as they are whole.
+pub(super) fn first_places(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32) -> [Option<Place>; 4] {
+    let room = layout.geometry().ring_slot_bytes as usize / 8;
+    [0, 1, 2, 3].map(|slot| {
+        let at = layout.ring_slot(shard, slot);
+        let record = Record::read(mem, seed, at, room, mem.broken(Rule::R1RecordChecksum))?;
+        Some(record.place)
+    })
+}
+
 /// The last batch after the watermark of which there is a first record, and its run, which is the watermark's.
 pub(super) fn last_batch(
     mem: &impl Mem,
-    layout: &Layout,
-    seed: u32,
-    shard: u32,
+    first_places: &[Option<Place>; 4],
     watermark: Watermark,
 ) -> Option<(u64, u64)> {
-    let room = layout.geometry().ring_slot_bytes as usize / 8;
-    (0..4)
-        .filter_map(|slot| {
-            let record = first_record(mem, seed, layout.ring_slot(shard, slot), room)?;
-            let place = record.place;
+    (0..)
+        .zip(first_places)
+        .filter_map(|(slot, place)| {
+            let place = place.as_ref()?;
             // A later run begins with a later watermark, so what is of this run lies behind it.
             let is_new = place.run_id == watermark.run_id && place.batch > watermark.batch;
             let counts = place.index == 0
@@ -106,20 +116,6 @@ pub(super) fn last_batch(
             counts.then_some((place.run_id, place.batch))
         })
         .max_by_key(|&(_, batch)| batch)
-}
-
-/// Whether the ring has a record of a run that the watermark does not know of. A run's records are written after its
-/// watermark is durable; so the newest watermark is damaged then, and the records that an older one lets count are stale.
-fn has_later_run(mem: &impl Mem, layout: &Layout, seed: u32, shard: u32, watermark: Watermark) -> bool {
-    let room = layout.geometry().ring_slot_bytes as usize / 8;
-    (0..4).any(|slot| {
-        first_record(mem, seed, layout.ring_slot(shard, slot), room)
-            .is_some_and(|record| record.place.run_id > watermark.run_id)
-    })
-}
-
-fn first_record(mem: &impl Mem, seed: u32, at: u64, room: usize) -> Option<Record> {
-    Record::read(mem, seed, at, room, mem.broken(Rule::R1RecordChecksum))
 }
 
 /// The records of a batch, from the first to the first hole.

@@ -334,6 +334,18 @@ impl Mapping {
         unsafe { AtomicU64::from_ptr(self.base.add(offset as usize).cast()) }
     }
 
+    /// Consecutive words, all inside of `len`, which is this mapping's.
+    #[inline(always)]
+    fn run(&self, offset: u64, words: usize, len: u64) -> &[AtomicU64] {
+        if words == 0 {
+            return &[];
+        }
+        check(offset, len);
+        check(offset.saturating_add((words as u64 - 1) * WORD), len);
+        // SAFETY: aligned, since the base is, and inside of what is mapped, as just checked; reached only atomically.
+        unsafe { std::slice::from_raw_parts(self.base.add(offset as usize).cast::<AtomicU64>(), words) }
+    }
+
     /// The line's words, read until two readings agree.
     fn collect(&self, line: u64) -> [u64; 8] {
         let read = || std::array::from_fn(|i| self.load(line + i as u64 * WORD));
@@ -381,7 +393,7 @@ impl Mem for Mapping {
 
     #[inline]
     fn store_all(&self, offset: u64, words: &[u64]) {
-        let to = run(self.base, offset, words.len(), self.store_len.load(Ordering::Acquire));
+        let to = self.run(offset, words.len(), self.store_len.load(Ordering::Acquire));
         for (to, &word) in to.iter().zip(words) {
             to.store(word, Ordering::Release);
         }
@@ -389,7 +401,7 @@ impl Mem for Mapping {
 
     #[inline]
     fn read(&self, offset: u64, out: &mut [u8]) {
-        let from = run(self.base, offset, out.len().div_ceil(8), self.len.load(Ordering::Acquire));
+        let from = self.run(offset, out.len().div_ceil(8), self.len.load(Ordering::Acquire));
         let (words, rest) = out.as_chunks_mut::<8>();
         for (out, word) in words.iter_mut().zip(from) {
             *out = word.load(Ordering::Acquire).to_le_bytes();
@@ -402,7 +414,7 @@ impl Mem for Mapping {
 
     #[inline]
     fn write(&self, offset: u64, bytes: &[u8]) {
-        let to = run(self.base, offset, bytes.len().div_ceil(8), self.store_len.load(Ordering::Acquire));
+        let to = self.run(offset, bytes.len().div_ceil(8), self.store_len.load(Ordering::Acquire));
         let (words, rest) = bytes.as_chunks::<8>();
         for (to, word) in to.iter().zip(words) {
             to.store(u64::from_le_bytes(*word), Ordering::Release);
@@ -467,18 +479,6 @@ impl Mem for Mapping {
             _ => Ok(()),
         }
     }
-}
-
-/// Consecutive words, all inside of `len`.
-#[inline(always)]
-fn run<'m>(base: *mut u8, offset: u64, words: usize, len: u64) -> &'m [AtomicU64] {
-    if words == 0 {
-        return &[];
-    }
-    check(offset, len);
-    check(offset.saturating_add((words as u64 - 1) * WORD), len);
-    // SAFETY: aligned, since the base is, and inside of what is mapped, as just checked; reached only atomically.
-    unsafe { std::slice::from_raw_parts(base.add(offset as usize).cast::<AtomicU64>(), words) }
 }
 
 /// Lets no access through that is not of one whole word inside of `len`, a multiple of the page size.
