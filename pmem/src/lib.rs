@@ -39,7 +39,7 @@
 //! | a batch that changes nothing | 0 |
 //! | creating a name | 2 |
 //! | removing a name | 3, of which 1 is its value's batch |
-//! | opening | 3; 2 more for each shard to recover, and 1 if names were being changed |
+//! | opening | 3; 2 more for each shard, and 1 if names were being changed |
 //!
 //! Deliberately absent: blocks that span shards, garbage collection, defragmentation and shrinking, and machines that are
 //! not 64-bit little-endian.

@@ -30,7 +30,7 @@ impl<M: Mem> Heap<M> {
         let mut errors = Vec::new();
         let mut shards = Vec::with_capacity(layout.geometry().shards as usize);
         for shard in 0..layout.geometry().shards {
-            let mut recovered = Recovered { run_id, batch: 0, records: 0 };
+            let mut recovered = Recovered { run_id, batch: 0 };
             if replay(shard) {
                 match recovery::recover_shard(&mem, layout, seed, shard, run_id, is_clean) {
                     Ok(found) => recovered = found,

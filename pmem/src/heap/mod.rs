@@ -150,11 +150,17 @@ impl<M: Mem> Heap<M> {
 
     /// Opens what stands in the memory, and recovers it if it was not closed in order. The time does not depend on
     /// how much it holds. `boot_id` names the kernel's boot, for whoever opens it after a power loss.
-    /// Three fences, two more for each shard that must be recovered, and one if names were being created or removed.
+    /// Three fences, two more for each shard, and one if names were being created or removed.
     ///
     /// # Errors
     /// See [`HeapOpenError`]. Nothing was changed, unless it is that the memory failed.
     pub fn open(mem: M, boot_id: [u8; 16]) -> Result<Self, HeapOpenError> {
+        Self::open_if_clean(mem, boot_id, false)
+    }
+
+    /// [`open`](Self::open) for whoever had to say that the region is open before it was mapped: `was_clean` is whether it was closed
+    /// in order until then. Of a closed region no batch is replayed, so that damage of its rings changes nothing.
+    pub(crate) fn open_if_clean(mem: M, boot_id: [u8; 16], was_clean: bool) -> Result<Self, HeapOpenError> {
         let superblock = Self::read_superblock(&mem)?;
         let seed = superblock.checksum_seed();
         let mut state = State::load(&mem, seed)?;
@@ -162,7 +168,7 @@ impl<M: Mem> Heap<M> {
             return Err(HeapOpenError::Truncated { have: mem.len(), need: state.region_bytes });
         }
         // Where a newer state may have been, it said that the region is open. Recovery changes nothing of one that is closed.
-        let clean = state.shutdown == Shutdown::Clean && !state.may_be_stale(&mem, seed);
+        let clean = was_clean || state.shutdown == Shutdown::Clean && !state.may_be_stale(&mem, seed);
         // A run of a state that is lost must not come again: its records would count again.
         let layout = &superblock.layout;
         let known_runs = (0..layout.geometry().shards)

@@ -20,11 +20,10 @@ pub(super) struct Recovered {
     pub(super) run_id: u64,
     /// The last batch that is in place.
     pub(super) batch: u64,
-    /// Its records, if it is of this run.
-    pub(super) records: u16,
 }
 
-/// Recovers one shard. Two fences, none if `clean`.
+/// Recovers one shard, or, if it is `clean`, only begins a new run, whose records need nothing of what stands in the ring.
+/// Two fences.
 pub(super) fn recover_shard(
     mem: &impl Mem,
     layout: &Layout,
@@ -42,17 +41,20 @@ pub(super) fn recover_shard(
     if first_places.iter().flatten().any(|place| place.run_id > watermark.run_id) {
         return Err(corrupt("watermark"));
     }
-    if clean {
-        // The run goes on, and its next batch will say how many records the last one had.
-        let Some((run_id, batch)) = last_batch(mem, &first_places, watermark) else {
-            return Ok(Recovered { run_id: watermark.run_id, batch: watermark.batch, records: 0 });
-        };
-        let records = records_of(mem, layout, seed, shard, run_id, batch).len() as u16;
-        return Ok(Recovered { run_id, batch, records });
-    }
     let mut replayed = watermark.batch;
-    if let Some((run_id, last)) = last_batch(mem, &first_places, watermark) {
+    let last = last_batch(mem, &first_places, watermark);
+    if clean {
+        replayed = last.map_or(replayed, |(_, batch)| batch);
+    } else if let Some((run_id, last)) = last {
         let records = records_of(mem, layout, seed, shard, run_id, last);
+        // A crash tears no slot but the one behind the last batch's. If the one after that does not hold what it must still hold,
+        // later batches than this one are lost, and to replay it would put back what stood there before them.
+        if last > watermark.batch + 2 {
+            let older = first_places[record::ring_slot(mem, last - 2) as usize];
+            if older.is_none_or(|place| (place.run_id, place.batch) != (run_id, last - 2)) {
+                return Err(corrupt("redo ring"));
+            }
+        }
         let before = last - 1;
         if before > watermark.batch && !mem.broken(Rule::R5ReplayBoth) {
             // The last batch was begun after the fence of this one: all of it was acknowledged.
@@ -85,7 +87,7 @@ pub(super) fn recover_shard(
     watermark.next(run_id, replayed).store(mem, seed, header, Site::WatermarkFlush);
     mem.fence(Site::WatermarkFence);
     mem.health()?;
-    Ok(Recovered { run_id, batch: replayed, records: 0 })
+    Ok(Recovered { run_id, batch: replayed })
 }
 
 /// The first records of the four slots of a shard's ring, as far as they are whole.

@@ -64,7 +64,7 @@ impl WriterState {
             run_id: recovered.run_id,
             batch: recovered.batch + 1,
             records: 0,
-            records_before: recovered.records,
+            records_before: 0,
             slot_used: 0,
             written: Vec::new(),
             stamps: vec![0; overlay_slots],

@@ -202,6 +202,8 @@ impl Region {
         }
         lock.name(header.superblock.identity.uuid)?;
         let boot_id = check_power_loss(&header.state, options)?;
+        // Before the state says that it is open.
+        let was_clean = header.state.shutdown == Shutdown::Clean && !header.may_be_stale;
         let domain = options.domain_request().find(&options.io, file.as_fd())?;
         if domain != Domain::File && log::is_to_be_read(path, &header.state, header.may_be_stale, options) {
             log::replay(path, file, &mut header, options)?;
@@ -212,7 +214,7 @@ impl Region {
             Domain::ProcessCrash => {
                 let mapping = map(header.state.region_bytes)?;
                 mark_open(&mapping, &header, boot_id)?;
-                Heap::open(mapping, boot_id)?
+                Heap::open_if_clean(mapping, boot_id, was_clean)?
             }
             Domain::Dax | Domain::Eadr => {
                 settle_page_cache(file, &header, options)?;
@@ -226,7 +228,7 @@ impl Region {
                 if let Some(lines) = lines {
                     log::put_into(&lines, &mapping);
                 }
-                let heap = Heap::open(mapping, NO_BOOT)?;
+                let heap = Heap::open_if_clean(mapping, NO_BOOT, was_clean)?;
                 log.start_checkpoints()?;
                 heap
             }

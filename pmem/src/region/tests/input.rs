@@ -1,5 +1,6 @@
 use super::*;
 use crate::layout::{STATE, SUPERBLOCK_COPY, SuperblockError};
+use crate::types::{Kind, Register};
 
 fn open_bytes(bytes: &[u8]) -> Result<Region, OpenError> {
     let folder = tempfile::tempdir().unwrap();
@@ -150,4 +151,70 @@ fn errors_of_reading_are_told() {
     faults.fail(Call::Read, 0, 1, errno(Errno::IO));
     let refused = Region::open(&path, &options);
     assert!(matches!(refused, Err(OpenError::Io { .. })), "{refused:?}");
+}
+
+/// Its batches are all in place. To replay one would put back what was there before, if a later one is not whole.
+#[test]
+fn a_region_that_was_closed_in_order_replays_nothing() {
+    for persistence in [Persistence::ProcessCrash, Persistence::PowerFail] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("region");
+        let options = RegionOptions { persistence, force_file_system: true, ..process_crash() };
+        let region = Region::create(&path, BYTES, &options).unwrap();
+        let root = region.heap().index().create(Kind::Register as u16, b"number", 0).unwrap().root;
+        let number = Register::<u64>::at(root);
+        for value in 1..=5 {
+            region.heap().atomically(0, |tx| number.set(tx, value)).unwrap();
+        }
+        let ring = |batch| region.heap().layout().ring_slot(0, batch) as usize;
+        let (last, slots) = (region.heap().fenced_batch(0), [0, 1, 2, 3].map(ring));
+        region.close().unwrap();
+        let (bytes, log) = (std::fs::read(&path).unwrap(), std::fs::read(log_path(&path)).ok());
+        for lost in 1..4 {
+            let mut damaged = bytes.clone();
+            for batch in last + 1 - lost..=last {
+                damaged[slots[(batch % 4) as usize]..][..64].fill(0xee);
+            }
+            std::fs::write(&path, &damaged).unwrap();
+            if let Some(log) = &log {
+                std::fs::write(log_path(&path), log).unwrap();
+            }
+            let region = Region::open(&path, &options).unwrap();
+            assert_eq!(number.get(&region.heap().reader(0)), Ok(5), "{persistence:?}, {lost} lost");
+            region.heap().atomically(0, |tx| number.set(tx, 6)).unwrap();
+            drop(region);
+            let region = Region::open(&path, &options).unwrap();
+            assert_eq!(number.get(&region.heap().reader(0)), Ok(6), "{persistence:?}, {lost} lost");
+            drop(region);
+        }
+    }
+}
+
+/// What is torn by a crash is one slot of the ring. Were two taken for torn, older batches would be replayed over newer ones.
+#[test]
+fn a_ring_that_no_crash_leaves_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("region");
+    let region = Region::create(&path, BYTES, &process_crash()).unwrap();
+    let root = region.heap().index().create(Kind::Register as u16, b"number", 0).unwrap().root;
+    let number = Register::<u64>::at(root);
+    for value in 1..=9 {
+        region.heap().atomically(0, |tx| number.set(tx, value)).unwrap();
+    }
+    let last = region.heap().fenced_batch(0);
+    let slots = [0, 1, 2, 3].map(|batch| region.heap().layout().ring_slot(0, batch) as usize);
+    drop(region);
+    let bytes = std::fs::read(&path).unwrap();
+    for lost in 2..4 {
+        let mut damaged = bytes.clone();
+        for batch in last + 1 - lost..=last {
+            damaged[slots[(batch % 4) as usize]..][..64].fill(0xee);
+        }
+        std::fs::write(&path, &damaged).unwrap();
+        let refused = Region::open(&path, &process_crash());
+        assert!(
+            matches!(refused, Err(OpenError::Heap(crate::HeapOpenError::CorruptShard { shard: 0, .. }))),
+            "{lost} lost: {refused:?}"
+        );
+    }
 }
