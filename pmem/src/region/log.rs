@@ -125,6 +125,9 @@ impl RegionLog {
                 settle()?;
             }
             find_or_make(path, file, header, options)?;
+            if header.state.shutdown == Shutdown::Clean && !header.may_be_stale {
+                expect_no_lines(path, header, options)?;
+            }
             // Before the log's first line: from here on it is needed.
             store_state(file, header, options, |state| {
                 state.shutdown = Shutdown::Open;
@@ -156,6 +159,12 @@ impl RegionLog {
             .map_err(|source| OpenError::Io { doing: "start the thread that makes checkpoints", source })?;
         self.checkpointer = Some(checkpointer);
         Ok(())
+    }
+
+    /// Brings all that was committed into the file.
+    #[cfg(test)]
+    pub(super) fn checkpoint(&self) {
+        self.log.checkpoint().expect("a log without damage");
     }
 
     /// Where the mapping's lines go.
@@ -195,6 +204,14 @@ pub(super) fn replay(
     }
     *header = Header::read(&options.io, file.as_fd())?;
     Ok(())
+}
+
+/// Refuses a log with lines beside a region that was closed in order, all of which are in its file: they count by an older head, the
+/// newest being damaged, and would put back what stood there before.
+fn expect_no_lines(path: &Path, header: &Header, options: &RegionOptions) -> Result<(), OpenError> {
+    let log = open_log(path, OFlags::RDONLY, options)?;
+    let lines = Replay::read(&log, header.state.region_bytes, &key(header))?;
+    if lines.is_empty() { Ok(()) } else { Err(LogError::Corrupt { offset: 0 }.into()) }
 }
 
 fn open_line_log(

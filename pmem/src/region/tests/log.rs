@@ -280,3 +280,38 @@ fn killed_while_its_log_is_made_a_region_opens_in_any_domain() {
         }
     }
 }
+
+/// A head that was overwritten by a newer one counts again if that is damaged, and with it lines that were in the file long ago.
+#[test]
+fn old_lines_do_not_come_back_into_a_region_that_was_closed() {
+    let (folder, power_fail) = quick_log();
+    let path = folder.path().join("region");
+    let region = Region::create(&path, BYTES, &power_fail).unwrap();
+    let block = put_first(&region, 0);
+    for value in 1..9 {
+        put(&region, block, value).unwrap();
+        // Of each checkpoint the lines stay in the log, for the head before.
+        region.file.as_ref().unwrap().log.as_ref().unwrap().checkpoint();
+    }
+    region.close().unwrap();
+    let (file, log) = (std::fs::read(&path).unwrap(), std::fs::read(path_of(&path)).unwrap());
+    let mut refused = 0;
+    for head in [0, 0x1000] {
+        let mut damaged = log.clone();
+        damaged[head + 20] ^= 4;
+        std::fs::write(&path, &file).unwrap();
+        std::fs::write(path_of(&path), &damaged).unwrap();
+        match Region::open(&path, &power_fail) {
+            Ok(region) => drop(region),
+            Err(error) => {
+                assert!(matches!(error, OpenError::Log(LogError::Corrupt { .. })), "{error:?}");
+                assert!(std::fs::read(&path).unwrap() == file, "a region that was refused was changed");
+                // It needs no log.
+                std::fs::remove_file(path_of(&path)).unwrap();
+                refused += 1;
+            }
+        }
+        expect(&path, &power_fail, block, 8);
+    }
+    assert_eq!(refused, 1);
+}
