@@ -28,8 +28,9 @@
 //!
 //! Reading what was committed since the last checkpoint but one, about 1 ms for each MiB, and a store of each of those lines
 //! into the private map, 2 to 3 us for each page that they are in: at most the whole log and twice [`PAGES_MAX`] pages,
-//! so 16 MiB and 8192 pages, whatever the region holds. Two `fdatasync` of the log. The region's file is not
-//! written: what the log holds stays in the log until a checkpoint, as if the process had not ended in between.
+//! so 16 MiB and 8192 pages, whatever the region holds. Pages that are not in the page cache are read from the disk, all at
+//! once, before the first is waited for. Two `fdatasync` of the log. The region's file is not written: what the log holds
+//! stays in the log until a checkpoint, as if the process had not ended in between.
 //!
 //! # Format
 //!

@@ -14,11 +14,12 @@
 //! A new log has a new random id, which the state slot names before the log is made: should the machine stop in
 //! between, the log is missing, and not needed yet.
 
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Advice, Mode, OFlags, fadvise};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
@@ -30,7 +31,7 @@ use super::{NO_BOOT, boot, random_word};
 use crate::layout::{Shutdown, State, TABLES};
 use crate::line_log::{Checkpointer, FileStorage, LineLog, LogError, LogKey, Replay, Storage, format};
 use crate::mapping::io::Io;
-use crate::mapping::{Domain, LineSink, Mapping};
+use crate::mapping::{Domain, LineSink, Mapping, PAGE};
 use crate::mem::{MediaError, Mem};
 
 /// Where a region's log stands.
@@ -234,7 +235,7 @@ pub(super) fn replay_into_copy(
 ) -> Result<(), OpenError> {
     let log = open_log(path, OFlags::RDONLY, options)?;
     let bytes = options.io.stat(file.as_fd()).map_err(OpenError::io("stat the region's file"))?.len;
-    put_into(&Replay::read(&log, bytes.min(copy.len()), &key(header))?, copy);
+    put_into(&Replay::read(&log, bytes.min(copy.len()), &key(header))?, copy, file);
     Ok(())
 }
 
@@ -258,8 +259,22 @@ pub(super) fn replay_prefix_into_copy(
 }
 
 /// Stores the lines in a private map of the file, which is long enough. They are in the log already: nothing is flushed.
-pub(super) fn put_into(lines: &Replay, map: &Mapping) {
+pub(super) fn put_into(lines: &Replay, map: &Mapping, file: &OwnedFd) {
+    read_ahead(lines, file);
     lines.each_line(|offset, line| map.write(offset, line));
+}
+
+/// Begins to read the pages of the file that the lines are in, unless they are in the page cache. Else each page that is not
+/// is waited for by itself, and what the kernel reads around it may be megabytes.
+fn read_ahead(lines: &Replay, file: &OwnedFd) {
+    let mut pages = Vec::with_capacity(lines.len());
+    lines.each_line(|offset, _| pages.push(offset / PAGE));
+    pages.sort_unstable();
+    pages.dedup();
+    for run in pages.chunk_by(|page, next| page + 1 == *next) {
+        // Without it the pages are read all the same, if more slowly.
+        let _ = fadvise(file, run[0] * PAGE, NonZeroU64::new(run.len() as u64 * PAGE), Advice::WillNeed);
+    }
 }
 
 fn key(header: &Header) -> LogKey {

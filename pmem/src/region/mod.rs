@@ -226,7 +226,7 @@ impl Region {
                 let bytes = header.state.region_bytes;
                 let mapping = Mapping::logged(Arc::clone(file), bytes, log.sink(), &options.map_options())?;
                 if let Some(lines) = lines {
-                    log::put_into(&lines, &mapping);
+                    log::put_into(&lines, &mapping, file);
                 }
                 let heap = Heap::open_if_clean(mapping, NO_BOOT, was_clean)?;
                 log.start_checkpoints()?;
