@@ -19,6 +19,8 @@ mod barrier;
 mod bools;
 mod bytes;
 mod floats;
+mod held;
+mod lock;
 mod future;
 mod integers;
 mod latch;

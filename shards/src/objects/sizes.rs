@@ -5,12 +5,12 @@ use abide_net::{
     frame::REPLY_HEADER_BYTES,
     limits::{FRAME_BYTES_MAX, PAGE_ENTRIES_MAX, VALUE_BYTES_MAX},
 };
+use crate::state::Dictionary;
 use abide_schema::Page;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest key of a map, in bytes of its payload. A page of one entry carries its key twice (once as the
 /// cursor) beside a value of [`VALUE_BYTES_MAX`], and has to fit a frame.
-pub(super) const MAP_KEY_BYTES_MAX: usize = 1 << 20;
+pub(super) const MAP_KEY_BYTES_MAX: usize = Dictionary::KEY_BYTES_MAX - TAG_BYTES;
 
 /// Most bytes of a page of more than one entry. Bounds how long one call can hold up its shard, and leaves
 /// room in a frame for an entry of the largest kind.
@@ -50,21 +50,6 @@ fn check_at_most(len: usize, max: usize) -> Result<(), CallError> {
     if len <= max { Ok(()) } else { Err(CallError::TooLarge { max: max as u64 }) }
 }
 
-/// About how much memory a value takes: the pointer to it, its counts, its bytes.
-pub(super) fn memory_of(value: &Value) -> usize {
-    size_of::<Value>() + 2 * size_of::<usize>() + value.as_bytes().len()
-}
-
-/// About how much memory a tree takes. Ids only grow, so that its nodes are about half full.
-pub(super) fn memory_of_map<K, V>(tree: &BTreeMap<K, V>) -> usize {
-    tree.len() * 2 * (size_of::<K>() + size_of::<V>())
-}
-
-/// The same for a set.
-pub(super) fn memory_of_set<K>(tree: &BTreeSet<K>) -> usize {
-    tree.len() * 2 * size_of::<K>()
-}
-
 /// How many bytes a value takes in an answer, the mark of an option included.
 pub(super) fn encoded_bytes(value: &Value) -> usize {
     let len = value.as_bytes().len();
@@ -100,25 +85,41 @@ impl AnswerScale {
     }
 }
 
-/// Makes a page of the first of `entries`: at least one, at most `limit` and [`PAGE_ENTRIES_MAX`], and at
-/// most [`PAGE_BYTES_MAX`] unless the first is longer than that. `next` says where the next page begins,
-/// given how many this one took, if more are there.
-pub(super) fn page<T, C>(
-    mut entries: impl Iterator<Item = T>,
-    limit: u32,
-    bytes_of: impl Fn(&T) -> usize,
-    next: impl FnOnce(&[T]) -> Option<C>,
-) -> Page<T, C> {
-    let limit = limit.clamp(1, PAGE_ENTRIES_MAX) as usize;
-    let mut taken = Vec::new();
-    let mut bytes = 0;
-    let more = loop {
-        let Some(entry) = entries.next() else { break false };
-        bytes += bytes_of(&entry);
-        if taken.len() == limit || (bytes > PAGE_BYTES_MAX && !taken.is_empty()) {
-            break true;
+/// Gathers a page: at least one entry, at most `limit` and [`PAGE_ENTRIES_MAX`], and at most [`PAGE_BYTES_MAX`] unless the
+/// first is longer than that.
+pub(super) struct Gathering<T> {
+    limit: usize,
+    bytes: usize,
+    taken: Vec<T>,
+    more: bool,
+}
+
+impl<T> Gathering<T> {
+    /// An empty page.
+    pub(super) fn new(limit: u32) -> Self {
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX) as usize;
+        Gathering { limit, bytes: 0, taken: Vec::new(), more: false }
+    }
+
+    /// Takes the next entry, if there is room for it. Says whether to go on.
+    pub(super) fn take(&mut self, entry: T, bytes: usize) -> bool {
+        self.bytes += bytes;
+        if self.taken.len() == self.limit || (self.bytes > PAGE_BYTES_MAX && !self.taken.is_empty()) {
+            self.more = true;
+            return false;
         }
-        taken.push(entry);
-    };
-    Page { next: if more { next(&taken) } else { None }, entries: taken }
+        self.taken.push(entry);
+        true
+    }
+
+    /// The page. `next` says where the next one begins, given what this one took, if more are there.
+    pub(super) fn finish<C>(self, next: impl FnOnce(&[T]) -> C) -> Page<T, C> {
+        Page { next: self.more.then(|| next(&self.taken)), entries: self.taken }
+    }
+}
+
+/// A page whose entries were gathered with their keys, of which the last is where the next one begins.
+pub(super) fn without_keys<T>(page: Gathering<(Value, T)>) -> Page<T, Value> {
+    let page = page.finish(|taken| taken.last().map_or_else(Value::null, |(key, _)| key.clone()));
+    Page { next: page.next, entries: page.entries.into_iter().map(|(_, entry)| entry).collect() }
 }
