@@ -1,6 +1,6 @@
 //! Reading: by a shard's writer in the middle of a block, or by anybody else.
 
-use super::{Heap, HeapError, shard::Visible};
+use super::{Heap, HeapError, Writer, shard::Visible};
 use crate::mem::{Mem, WORD};
 use crossbeam_epoch::Guard;
 
@@ -74,7 +74,13 @@ pub struct Reader<'h, M: Mem> {
     heap: &'h Heap<M>,
     shard: u32,
     visible: &'h Visible,
-    _guard: Guard,
+    _hold: Hold<'h, M>,
+}
+
+/// What keeps the words that a reader looks at from being used for something else.
+enum Hold<'h, M: Mem> {
+    Epoch(#[expect(dead_code, reason = "held until it is dropped")] Guard),
+    Writer(#[expect(dead_code, reason = "held until it is dropped")] Writer<'h, M>),
 }
 
 impl<M: Mem> std::fmt::Debug for Reader<'_, M> {
@@ -85,7 +91,17 @@ impl<M: Mem> std::fmt::Debug for Reader<'_, M> {
 
 impl<'h, M: Mem> Reader<'h, M> {
     pub(super) fn new(heap: &'h Heap<M>, shard: u32, visible: &'h Visible) -> Self {
-        Self { heap, shard, visible, _guard: heap.epochs.pin() }
+        Self { heap, shard, visible, _hold: Hold::Epoch(heap.epochs.pin()) }
+    }
+
+    /// Of an unshared heap: nobody changes the shard meanwhile.
+    pub(super) fn of_writer(
+        heap: &'h Heap<M>,
+        shard: u32,
+        visible: &'h Visible,
+        writer: Writer<'h, M>,
+    ) -> Self {
+        Self { heap, shard, visible, _hold: Hold::Writer(writer) }
     }
 }
 

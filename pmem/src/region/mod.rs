@@ -180,13 +180,29 @@ impl Region {
     /// # Errors
     /// See [`OpenError`].
     pub fn volatile(bytes: u64, options: &RegionOptions) -> Result<Self, OpenError> {
+        let heap = Heap::open(Self::format_anonymous(bytes, options)?, NO_BOOT)?;
+        Ok(Self { heap, file: None, growing: Mutex::new(()) })
+    }
+
+    /// A region in memory of this process, which nothing survives and of which each shard is used by one thread at a time: for
+    /// objects that are to cost little. Blocks store in place at once and write no records; see [`Heap::open_unshared`].
+    /// Memory is taken from the kernel only when it is first stored to.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn unshared(bytes: u64, options: &RegionOptions) -> Result<Self, OpenError> {
+        let heap = Heap::open_unshared(Self::format_anonymous(bytes, options)?)?;
+        Ok(Self { heap, file: None, growing: Mutex::new(()) })
+    }
+
+    /// Memory of this process with an empty region.
+    fn format_anonymous(bytes: u64, options: &RegionOptions) -> Result<Mapping, OpenError> {
         let identity =
             new_identity().map_err(|source| OpenError::Io { doing: "get random bytes", source })?;
         let mapping = Mapping::anonymous(bytes, &options.map_options())?;
         Heap::format(&mapping, identity, options.geometry)?;
         Heap::finish_format(&mapping)?;
-        let heap = Heap::open(mapping, NO_BOOT)?;
-        Ok(Self { heap, file: None, growing: Mutex::new(()) })
+        Ok(mapping)
     }
 
     /// Reads the header of a locked file, maps it, and recovers what it holds.

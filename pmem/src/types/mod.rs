@@ -15,7 +15,7 @@ pub mod commands;
 pub mod completions;
 pub mod garbage;
 #[cfg(test)]
-mod kit;
+pub(crate) mod kit;
 mod link;
 pub(crate) mod list;
 pub mod map;
