@@ -17,7 +17,7 @@ impl Parts {
     fn frame(&self, kind: usize) -> Frame<'_> {
         let [a, b, c] = self.numbers;
         match kind {
-            0 => Frame::Hello(Hello { session: self.session, lease_ms: a as u32 }),
+            0 => Frame::Hello(Hello { session: self.session, lease_ms: a as u32, is_seeded: self.flags[0] }),
             1 => Frame::Welcome(Welcome {
                 epoch: a,
                 lease_ms: b as u32,
@@ -35,6 +35,7 @@ impl Parts {
                 slot: (b >> 32) as u32,
                 sequence: c,
                 epoch: a,
+                replicas: self.flags[2].then_some(b as u8),
                 key: &self.key,
                 creation: self.creation.as_ref().map(|(bytes, exactly)| (&bytes[..], *exactly)),
                 arguments: &self.body,

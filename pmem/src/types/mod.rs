@@ -13,6 +13,7 @@ mod blob;
 pub mod bytes;
 pub mod commands;
 pub mod completions;
+mod directory;
 pub mod garbage;
 #[cfg(test)]
 pub(crate) mod kit;
@@ -27,6 +28,7 @@ mod testing;
 
 pub use blob::BLOB_BYTES_MAX;
 pub use bytes::Bytes;
+pub use directory::{Bundle, Directory};
 pub use list::List;
 pub use map::Map;
 pub use register::{Integer, Register, Scalar, ShortBytes};

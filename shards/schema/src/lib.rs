@@ -18,7 +18,9 @@ pub use abide_net::route::check_key;
 #[doc(hidden)]
 pub use declare::json;
 pub use declare::{MethodInfo, ObjectType, Progress, TypeInfo, Wait};
-pub use parts::{FutureState, Holder, MergeOp, ObjectInfo, ObjectName, Page, ShardInfo};
+pub use parts::{
+    BlockedBy, ConditionWait, FutureState, Holder, MergeOp, ObjectInfo, ObjectName, Page, ShardInfo, WaitInfo,
+};
 pub use types::{BUILT_IN, find_type, find_type_id};
 
 #[doc(hidden)]

@@ -6,7 +6,7 @@ use super::{
     context::{Calling, slot_state},
     names::{self, ObjectRef},
     records::RecordKey,
-    sessions::{Arrival, SlotState, other_call},
+    sessions::{Arrival, other_call},
     space::find_in,
 };
 use crate::{registry::RegisteredType, state::refuse};
@@ -224,7 +224,7 @@ impl Shard {
         key: &str,
         replicas: Option<u8>,
     ) -> Result<Option<ObjectRef>, CallError> {
-        let ephemeral_first = replicas.is_none_or(|replicas| replicas == 0);
+        let ephemeral_first = !self.is_persistent_by(replicas);
         if ephemeral_first && let Some(found) = self.ephemeral.find(type_id, key)? {
             return Ok(Some(found));
         }
@@ -236,9 +236,14 @@ impl Shard {
         if ephemeral_first { Ok(None) } else { self.ephemeral.find(type_id, key) }
     }
 
+    /// Whether a caller who wants so many replicas means a persistent object.
+    fn is_persistent_by(&self, replicas: Option<u8>) -> bool {
+        replicas.map_or(self.config.persistent_by_default, |replicas| replicas > 0)
+    }
+
     /// An object that this caller has seen in an earlier epoch, and that is not there, is lost; it is not simply absent.
     pub(super) fn check_lost(&self, call: &Call<'_>) -> Result<(), CallError> {
-        let was_ephemeral = call.replicas.is_none_or(|replicas| replicas == 0);
+        let was_ephemeral = !self.is_persistent_by(call.replicas);
         let lost = was_ephemeral && call.epoch != 0 && call.epoch != self.config.epoch;
         if lost { Err(CallError::Lost { epoch: call.epoch }) } else { Ok(()) }
     }
@@ -251,7 +256,8 @@ impl Shard {
     /// In which space an object is to be made.
     pub(super) fn wants_persistent(&self, call: &Call<'_>) -> Result<bool, CallError> {
         match call.replicas {
-            None | Some(0) => Ok(false),
+            None => Ok(self.config.persistent_by_default),
+            Some(0) => Ok(false),
             Some(_) if self.persistent.is_none() => {
                 Err(CallError::denied("the store keeps no persistent objects: it was opened without a place for them"))
             }

@@ -19,11 +19,16 @@ impl Shard {
         while let Some(waiter) = self.ledger.waiters.due(self.now_us) {
             self.end_wait(waiter, Gone::TimedOut, out);
         }
-        while let Some((object, key)) = self.ledger.alarms.take_due(self.now_us) {
-            self.tell(object, &key, out, |known, context| (known.alarm)(object.fields(), context));
-        }
+        self.ring_alarms(out);
         for persistent in [false, true] {
             self.expire(persistent, out);
+        }
+    }
+
+    /// Tells objects whose alarm is due, also those that set one for now: to go on with what was too much for one block.
+    pub(super) fn ring_alarms(&mut self, out: &mut Outbox) {
+        while let Some((object, key)) = self.ledger.alarms.take_due(self.now_us) {
+            self.tell(object, &key, out, |known, context| (known.alarm)(object.fields(), context));
         }
     }
 
@@ -181,7 +186,7 @@ impl Shard {
     }
 
     /// Ends a session's calls that wait, and gives back what it holds.
-    fn give_back(&mut self, session: SessionId, out: &mut Outbox) {
+    pub(super) fn give_back(&mut self, session: SessionId, out: &mut Outbox) {
         // The end of one wait can make an object end or grant another of the same session, so each is looked
         // up again, and the session is there until its last wait is over: what it is granted on the way
         // belongs to the estate.

@@ -32,6 +32,8 @@ pub use outbox::{Origin, Outbox, OutgoingReply};
 pub use sessions::SessionTerms;
 pub use space::Home;
 
+pub(crate) use names::ObjectRef;
+
 use crate::Registry;
 use abide_net::{CallError, frame::Call, route::ShardId};
 use abide_pmem::HeapError;
@@ -114,6 +116,8 @@ pub struct ShardConfig {
     pub ephemeral: Home,
     /// Where persistent objects live, if the store keeps any.
     pub persistent: Option<Home>,
+    /// Whether an object that is made by a caller who does not say where is persistent.
+    pub persistent_by_default: bool,
     /// What survives, in words, for `info`.
     pub persistence: String,
     /// How much it takes on.
@@ -184,10 +188,8 @@ impl Shard {
             Event::Tick => self.end_leases_that_are_due(out),
             Event::Late { by_us } => self.ledger.sessions.extend_all(by_us),
         }
-        let dirty = self.persistent.as_ref().is_some_and(|space| space.is_dirty);
-        if dirty && !std::mem::replace(&mut self.owes_commit, true) {
-            out.uncommitted += 1;
-        }
+        self.ring_alarms(out);
+        self.owe_commit(out);
     }
 
     /// Makes all that was applied durable; the answers to it can be read from the outbox after that. One fence, or one sync,
@@ -231,10 +233,25 @@ impl Shard {
         self.ledger.sessions.next_deadline_us()
     }
 
-    /// Ends all sessions, for a store whose sessions end with it.
+    /// Ends all sessions, for a store whose sessions end with its process. Of seeded ones what they hold is given back, but their
+    /// answers are kept for another run.
     pub fn end_sessions(&mut self, now_us: u64, out: &mut Outbox) {
         for session in self.ledger.sessions.ids() {
-            self.apply(now_us, Event::Goodbye { session }, out);
+            if self.ledger.sessions.terms(session).is_some_and(|terms| terms.is_seeded) {
+                self.give_back(session, out);
+                self.ledger.sessions.fall_asleep(session, self.now_us);
+                self.owe_commit(out);
+            } else {
+                self.apply(now_us, Event::Goodbye { session }, out);
+            }
+        }
+    }
+
+    /// Notes that answers wait for this shard's commit, if they do.
+    fn owe_commit(&mut self, out: &mut Outbox) {
+        let dirty = self.persistent.as_ref().is_some_and(|space| space.is_dirty);
+        if dirty && !std::mem::replace(&mut self.owes_commit, true) {
+            out.uncommitted += 1;
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a shard does with the books of a region that it opens.
 
 use super::{
-    Origin, Outbox, SessionId, Shard, WaiterId,
+    ObjectRef, Origin, Outbox, SessionId, Shard, WaiterId,
     blocks::About,
     names::parse_name,
     records::{Ends, WaiterRecord},
@@ -63,7 +63,7 @@ impl Shard {
         }
     }
 
-    fn gatherings(&self) -> Vec<(super::ObjectRef, Box<str>)> {
+    fn gatherings(&self) -> Vec<(ObjectRef, Box<str>)> {
         let all = self.ledger.waiters.gatherings();
         all.map(|(object, gathering)| (object, gathering.key.clone())).collect()
     }

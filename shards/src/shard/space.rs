@@ -50,7 +50,7 @@ impl Space {
     pub(super) fn open(home: Home, persistent: bool) -> Result<Space, CallError> {
         let name = format!("objects/{}", home.shard);
         let index = home.region.heap().index();
-        let kind = Kind::Directory as u16;
+        let kind = Kind::Map as u16;
         let unreadable = |error| CallError::Damaged { reason: format!("the name {name}: {error}") };
         let root = match index.get(kind, name.as_bytes()).map_err(unreadable)? {
             Some(entry) => entry.root,
