@@ -16,6 +16,8 @@ pub mod completions;
 pub mod garbage;
 #[cfg(test)]
 pub(crate) mod kit;
+#[cfg(test)]
+mod limits;
 mod link;
 pub(crate) mod list;
 pub mod map;
