@@ -284,27 +284,26 @@ impl<'t, M: Mem> Tx<'t, M> {
     }
 
     /// Words that the block changes.
-    fn words_written(&self) -> usize {
+    pub(super) fn words_written(&self) -> usize {
         if let Some(in_place) = &self.state.in_place {
             return in_place.len();
         }
         self.state.written.len() - self.written_before + self.state.block.replaced.len()
     }
 
+    /// Ends the block.
+    #[inline]
+    pub(super) fn finish(self) -> Result<(), HeapError> {
+        if self.state.in_place.is_some() { self.finish_in_place() } else { self.finish_record() }
+    }
+
     /// Writes the block's record into the ring and flushes it.
-    pub(super) fn finish(mut self) -> Result<(), HeapError> {
+    fn finish_record(mut self) -> Result<(), HeapError> {
         if self.words_written() == 0 {
             self.is_finished = self.state.block.undo.is_empty();
             return Ok(());
         }
-        // Only when nothing can fail any more but for want of words, of which these few are kept.
-        let spare = self.words_max() / 2;
-        if !self.state.allocator.empty.is_empty() && self.words_written() < spare {
-            self.release_empty_chunk()?;
-        }
-        if self.state.in_place.is_some() {
-            return self.finish_in_place();
-        }
+        self.give_back_empty_chunk()?;
         let words = self.encode()?;
         let mem = self.heap.mem();
         if self.order_first {
@@ -319,6 +318,16 @@ impl<'t, M: Mem> Tx<'t, M> {
         state.entries.append(&mut state.block.entries);
         state.freed.append(&mut state.block.freed);
         self.is_finished = true;
+        Ok(())
+    }
+
+    /// Gives a chunk back whose blocks are all free, if there is one and words are left for it.
+    #[inline]
+    pub(super) fn give_back_empty_chunk(&mut self) -> Result<(), HeapError> {
+        // Only when nothing can fail any more but for want of words, of which these few are kept.
+        if !self.state.allocator.empty.is_empty() && self.words_written() < self.words_max() / 2 {
+            self.release_empty_chunk()?;
+        }
         Ok(())
     }
 
@@ -358,7 +367,8 @@ impl<'t, M: Mem> Tx<'t, M> {
         Ok(words)
     }
 
-    /// Takes everything back that was done outside of the region, last first.
+    /// Takes everything back that was done outside of the region, last first, and in it if it is unshared.
+    #[cold]
     fn roll_back(&mut self) {
         let state = &mut *self.state;
         if let Some(in_place) = &mut state.in_place {
@@ -394,6 +404,7 @@ impl<'t, M: Mem> Tx<'t, M> {
 }
 
 impl<M: Mem> Drop for Tx<'_, M> {
+    #[inline]
     fn drop(&mut self) {
         if !self.is_finished {
             self.roll_back();

@@ -35,8 +35,9 @@ pub trait View {
     where
         Self: Sized,
     {
-        self.glance(|mem| offsets.map(|offset| mem.load(offset)))
-            .unwrap_or_else(|| self.snapshot(|view| offsets.map(|offset| view.word(offset))))
+        // A loop of its own: `map` of an array is not always made part of its caller.
+        self.glance(|mem| each(&offsets, |offset| mem.load(offset)))
+            .unwrap_or_else(|| self.snapshot(|view| each(&offsets, |offset| view.word(offset))))
     }
 
     /// Copies contents that never change while they can be reached.
@@ -66,6 +67,16 @@ pub trait View {
             Err(HeapError::Corrupt { offset })
         }
     }
+}
+
+/// What `load` gives for each offset.
+#[inline(always)]
+fn each<const N: usize>(offsets: &[u64; N], load: impl Fn(u64) -> u64) -> [u64; N] {
+    let mut words = [0; N];
+    for (word, &offset) in words.iter_mut().zip(offsets) {
+        *word = load(offset);
+    }
+    words
 }
 
 /// Reads one shard, from any thread, without locks. What it has seen stays readable until it is dropped, and space that

@@ -199,7 +199,16 @@ impl<'h, M: Mem> Writer<'h, M> {
     ///
     /// # Errors
     /// If the memory failed. Then nobody knows whether the batch will be there when the region is opened anew.
+    #[inline]
     pub fn commit(&mut self) -> Result<(), HeapError> {
+        if self.state.in_place.is_some() {
+            self.finish_in_place();
+            return Ok(());
+        }
+        self.commit_records()
+    }
+
+    fn commit_records(&mut self) -> Result<(), HeapError> {
         let mem = self.heap.mem();
         if let Some(error) = self.state.failed {
             return Err(error.into());
@@ -207,9 +216,6 @@ impl<'h, M: Mem> Writer<'h, M> {
         // Rule R7: a batch without records takes no number.
         if self.state.records == 0 && !mem.broken(Rule::R7EmptyBatch) {
             return Ok(());
-        }
-        if self.state.in_place.is_some() {
-            return self.finish_in_place();
         }
         if mem.broken(Rule::R4ApplyAfterFence) {
             self.apply();
@@ -228,12 +234,13 @@ impl<'h, M: Mem> Writer<'h, M> {
     }
 
     /// Ends a batch of an unshared heap: everything stands in place already.
-    fn finish_in_place(&mut self) -> Result<(), HeapError> {
+    fn finish_in_place(&mut self) {
         let state = &mut *self.state;
-        self.shard_ref.fenced.store(state.batch, std::sync::atomic::Ordering::Release);
-        state.records = 0;
-        state.batch += 1;
-        Ok(())
+        if state.records > 0 {
+            self.shard_ref.fenced.store(state.batch, std::sync::atomic::Ordering::Release);
+            state.records = 0;
+            state.batch += 1;
+        }
     }
 
     /// Makes room of what was freed: commits, and commits two more batches, after which no crash brings back what

@@ -26,8 +26,8 @@ use std::collections::HashMap;
 
 /// Longest result that stands in the line itself, in bytes.
 const INLINE_MAX: usize = 24;
-/// Longest result, in bytes.
-pub const RESULT_BYTES_MAX: usize = 64 << 10;
+/// Longest result, in bytes: an answer with two values of the greatest length, and what is said of them.
+pub const RESULT_BYTES_MAX: usize = (32 << 20) + (64 << 10);
 const INLINE: u64 = 1;
 const IN_BLOCK: u64 = 2;
 
@@ -148,6 +148,9 @@ impl Line {
         if bytes > RESULT_BYTES_MAX || (self.block().is_none() && bytes > INLINE_MAX) {
             return Err(corrupt);
         }
+        if let Some(block) = self.block() {
+            view.check(block.offset, block.bytes)?;
+        }
         let mut result = vec![0; bytes];
         match self.block() {
             None => {
@@ -155,7 +158,6 @@ impl Line {
                 result.copy_from_slice(&words[..bytes]);
             }
             Some(block) => {
-                view.check(block.offset, block.bytes)?;
                 view.contents(block.offset, &mut result);
                 if u64::from(checksum_bytes(view.heap().seed(), &result)) != self.words[5] {
                     return Err(HeapError::Corrupt { offset: block.offset });

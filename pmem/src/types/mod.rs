@@ -17,6 +17,8 @@ mod directory;
 pub mod garbage;
 #[cfg(test)]
 pub(crate) mod kit;
+#[cfg(test)]
+mod limits;
 mod link;
 pub(crate) mod list;
 pub mod map;

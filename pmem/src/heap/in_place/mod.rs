@@ -103,6 +103,11 @@ impl<M: Mem> Tx<'_, M> {
     /// Ends the block: nothing can take it back any more, so what it freed can be used again.
     #[inline]
     pub(super) fn finish_in_place(mut self) -> Result<(), HeapError> {
+        if self.words_written() == 0 {
+            self.is_finished = self.state.block.undo.is_empty();
+            return Ok(());
+        }
+        self.give_back_empty_chunk()?;
         let contents = self.state.block.contents.len();
         let in_place = self.state.in_place.as_mut().expect("a block of an unshared heap");
         in_place.expect_fits(contents)?;

@@ -319,7 +319,9 @@ fn cost_of_a_register() {
             println!("{name}: {what}: {:.1} ns", start.elapsed().as_nanos() as f64 / f64::from(TURNS));
         };
         let start = std::time::Instant::now();
-        (0..TURNS).for_each(|_| drop(heap.atomically(0, |tx| register.fetch_add(tx, 1)).unwrap()));
+        for _ in 0..TURNS {
+            heap.atomically(0, |tx| register.fetch_add(tx, 1)).unwrap();
+        }
         print("an update with its writer", start);
         let mut writer = heap.writer(0);
         let start = std::time::Instant::now();

@@ -55,8 +55,8 @@ use walk::Place;
 
 /// Bytes of the longest key.
 pub const KEY_MAX: u64 = 64 << 10;
-/// Bytes of the longest value.
-pub const VALUE_MAX: u64 = 16 << 20;
+/// Bytes of the longest value: 16 MiB, and room for a header of whoever stores it.
+pub const VALUE_MAX: u64 = (16 << 20) + 4096;
 
 /// Words of the record that one removal takes at most, for who makes several in one failure-atomic block.
 pub const REMOVAL_WORDS_MAX: usize = 30;

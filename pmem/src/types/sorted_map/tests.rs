@@ -246,9 +246,10 @@ fn keys_and_values_that_are_too_long_are_refused() {
     let key = vec![7; max as usize + 1];
     let error = run(&heap, |tx| map.insert(tx, &key, &[])).unwrap_err();
     assert_eq!(error, TypeError::TooLarge { bytes: max + 1, max });
-    let value = vec![7; 16 << 20 | 1];
+    let max = crate::types::BLOB_BYTES_MAX;
+    let value = vec![7; max as usize + 1];
     let error = run(&heap, |tx| map.insert(tx, &key[1..], &value)).unwrap_err();
-    assert_eq!(error, TypeError::TooLarge { bytes: 16 << 20 | 1, max: 16 << 20 });
+    assert_eq!(error, TypeError::TooLarge { bytes: max + 1, max });
     let error = run(&heap, |tx| map.insert(tx, &key[1..], &value[1..])).unwrap_err();
     assert_eq!(error, HeapError::NoSpace.into());
     assert!(run(&heap, |tx| map.insert(tx, &key[1..], &value[..20])).unwrap());
