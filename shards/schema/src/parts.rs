@@ -173,3 +173,25 @@ pub struct ConditionWait {
     /// Whether it was notified; if not, its time-out passed.
     pub notified: bool,
 }
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// The session, in hexadecimal.
+    pub session: String,
+    /// What it campaigned as.
+    pub candidate: String,
+    /// The fencing token of its election.
+    pub token: u64,
+}
+
+/// What a subscriber of a topic reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicPage {
+    /// Values with their positions.
+    pub entries: Vec<(u64, Value)>,
+    /// The cursor to go on from.
+    pub next: u64,
+    /// How many values from the cursor on were forgotten before they could be read.
+    pub missed: u64,
+}
