@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Geometry, Region, View,
     types::{
-        Bytes, Kind, List, Map, Register, ShortBytes, SortedMap,
+        Bundle, Bytes, Directory, Kind, List, Map, Register, ShortBytes, SortedMap,
         commands::Commands,
         completions::{Arrival, CompletionError, Completions},
         visit_root,
@@ -27,6 +27,7 @@ enum Content {
     Map(BTreeMap<Vec<u8>, Vec<u8>>),
     List(Vec<Vec<u8>>),
     SortedMap(BTreeMap<Vec<u8>, Vec<u8>>),
+    Directory(BTreeMap<Vec<u8>, Vec<Content>>),
 }
 
 /// All that a region has, by type number and name.
@@ -71,6 +72,13 @@ fn content<V: View>(view: &V, root: u64) -> Content {
         Kind::SortedMap => {
             Content::SortedMap(SortedMap::at(root).range(view, ..).unwrap().map(Result::unwrap).collect())
         }
+        Kind::Directory => {
+            let page = Directory::at(root).page(view, None, usize::MAX).unwrap();
+            assert!(page.is_last);
+            let held = |bundle: Bundle| bundle.fields().map(|root| content(view, root)).collect();
+            Content::Directory(page.entries.into_iter().map(|(name, bundle)| (name, held(bundle))).collect())
+        }
+        Kind::Bundle => panic!("no root is of this kind"),
     }
 }
 
