@@ -6,13 +6,12 @@ use super::{
     values::Copy,
 };
 use crate::{
-    heap::{HeapError, View},
+    heap::View,
     types::{
         Bundle, Directory, NAME_MAX, directory,
         salvage::{Counts, Salvage},
     },
 };
-use std::cell::RefCell;
 
 impl<V: View> Copy<'_, V> {
     /// Copies a directory. Gives how many bundles are there, in whole or in part, and what became of them.
@@ -21,20 +20,10 @@ impl<V: View> Copy<'_, V> {
         salvage: &mut Salvage<'_>,
         is_verified: &mut bool,
     ) -> Result<(Counts, SavedBundles), SalvageError> {
-        // The names are read to their end first, for what the values say of damage goes to the same place.
-        let names: RefCell<Vec<(Vec<u8>, Result<Bundle, HeapError>)>> = RefCell::default();
-        let Ok(counts) = directory::salvage::<_, std::convert::Infallible>(
-            self.view,
-            self.root,
-            salvage,
-            &mut |name, bundle| {
-                names.borrow_mut().push((name.to_vec(), bundle));
-                Ok(())
-            },
-        );
+        let (counts, names) = directory::salvage(self.view, self.root, salvage);
         let mut saved = SavedBundles::default();
-        for (name, bundle) in names.into_inner() {
-            let bundle = bundle.ok().filter(|_| (1..=NAME_MAX).contains(&name.len()));
+        for (name, bundle) in names {
+            let bundle = bundle.filter(|_| (1..=NAME_MAX).contains(&name.len()));
             match bundle {
                 Some(bundle) => self.bundle(&name, bundle, salvage, is_verified, &mut saved)?,
                 None => {

@@ -9,26 +9,25 @@ use crate::{
         salvage::{Counts, Salvage},
     },
 };
+use std::convert::Infallible;
 
-/// Gives `each` all names that can be read, with their bundles, and what is damaged of the directory to it by way of the salvage. A name may
-/// be given twice, with the same bundle.
-///
-/// # Errors
-/// Those of `each`.
-pub(crate) fn salvage<V: View, E>(
-    view: &V,
-    root: u64,
-    salvage: &mut Salvage<'_>,
-    each: &mut dyn FnMut(&[u8], Result<Bundle, HeapError>) -> Result<(), E>,
-) -> Result<Counts, E> {
-    map::salvage(view, Directory::at(root).map, salvage, &mut |entry| {
-        let corrupt = HeapError::Corrupt { offset: root };
+/// A name, and its bundle if that can be found.
+pub(crate) type Found = (Vec<u8>, Option<Bundle>);
+
+/// All names that can be read. One may be there twice, with the same bundle.
+pub(crate) fn salvage<V: View>(view: &V, root: u64, salvage: &mut Salvage<'_>) -> (Counts, Vec<Found>) {
+    let mut names = Vec::new();
+    let counts = map::salvage::<_, Infallible>(view, Directory::at(root).map, salvage, &mut |entry| {
         let bundle = match entry.value.as_chunks::<8>() {
             ([link, count], []) => {
                 Bundle::from_words(view, [u64::from_le_bytes(*link), u64::from_le_bytes(*count)], root)
             }
-            _ => Err(corrupt),
+            _ => Err(HeapError::Corrupt { offset: root }),
         };
-        each(&entry.key, bundle.and_then(|bundle| bundle.expect_head(view).map(|()| bundle)))
-    })
+        let bundle = bundle.ok().filter(|bundle| bundle.expect_head(view).is_ok());
+        names.push((entry.key.clone(), bundle));
+        Ok(())
+    });
+    let Ok(counts) = counts;
+    (counts, names)
 }

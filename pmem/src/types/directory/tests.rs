@@ -229,7 +229,8 @@ fn a_discarded_directory_is_freed_in_parts_of_which_each_fits_a_record() {
 fn a_removed_name_leaves_nothing_and_large_values_go_to_the_garbage_list() {
     let kit = Kit::real(16 << 20, 1);
     let directory = Directory::at(kit.roots[0]);
-    let make = |count: u32, fill: &dyn Fn(&mut Tx<'_, Sim>, u64) -> Result<(), TypeError>| {
+    type Fill = fn(&mut Tx<'_, Sim>, u64) -> Result<(), TypeError>;
+    let make = |count: u32, fill: Fill| {
         let bundle = kit.run(|tx| directory.create(tx, b"name", count)).expect("a new name");
         for root in bundle.fields() {
             kit.run(|tx| fill(tx, root));
@@ -242,13 +243,13 @@ fn a_removed_name_leaves_nothing_and_large_values_go_to_the_garbage_list() {
         assert_eq!(kit.audit().unwrap().blocks, 1, "{count}");
         is_pending
     };
-    assert!(!make(64, &|_, _| Ok(())));
-    assert!(!make(64, &|tx, root| Register::at(root).set(tx, 7_u64)));
-    assert!(!make(3, &|tx, root| Bytes::at(root).set(tx, &[1; 500])));
-    assert!(!make(2, &|tx, root| Map::at(root).insert(tx, &[1], &[2; 5000]).map(drop)));
-    assert!(make(1, &|tx, root| (0..9).try_for_each(|i| Map::at(root).insert(tx, &[i], &[2]).map(drop))));
-    assert!(make(64, &|tx, root| Bytes::at(root).set(tx, &[1; 500])));
-    assert!(make(64, &|tx, root| Map::at(root).insert(tx, &[1], &[2; 5000]).map(drop)));
+    assert!(!make(64, |_, _| Ok(())));
+    assert!(!make(64, |tx, root| Register::at(root).set(tx, 7_u64)));
+    assert!(!make(3, |tx, root| Bytes::at(root).set(tx, &[1; 500])));
+    assert!(!make(2, |tx, root| Map::at(root).insert(tx, &[1], &[2; 5000]).map(drop)));
+    assert!(make(1, |tx, root| (0..9).try_for_each(|i| Map::at(root).insert(tx, &[i], &[2]).map(drop))));
+    assert!(make(64, |tx, root| Bytes::at(root).set(tx, &[1; 500])));
+    assert!(make(64, |tx, root| Map::at(root).insert(tx, &[1], &[2; 5000]).map(drop)));
 }
 
 #[test]

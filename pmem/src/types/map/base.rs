@@ -24,7 +24,7 @@ impl Map {
         &self,
         view: &V,
         visit: &mut dyn FnMut(Owned),
-        each: &mut dyn FnMut(&Node, &mut dyn FnMut(Owned)) -> Result<(), TypeError>,
+        each: sweep::Each<'_>,
     ) -> Result<(), TypeError> {
         sweep::visit(view, &self.shape(view)?, visit, each)
     }

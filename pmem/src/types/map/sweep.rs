@@ -11,7 +11,7 @@ use crate::{
 const FREE_WORDS_MAX: usize = 10;
 
 /// Visits what the value of a node owns.
-type Each<'e> = &'e mut dyn FnMut(&Node, &mut dyn FnMut(Owned)) -> Result<(), TypeError>;
+pub(in super::super) type Each<'e> = &'e mut dyn FnMut(&Node, &mut dyn FnMut(Owned)) -> Result<(), TypeError>;
 
 /// Visits all blocks below a root.
 pub(super) fn visit<V: View>(
