@@ -6,7 +6,7 @@
 use crate::{
     Event, Outbox, Shard,
     shard::{
-        Home, Origin, SessionId, SessionTerms,
+        Home, Origin, SessionId, SessionTerms, ShardConfig,
         testing::{config, ephemeral_shard, persistent_home},
     },
 };
@@ -87,14 +87,15 @@ impl Twin {
             asked: BTreeMap::new(),
             newest: BTreeMap::new(),
         };
-        twin.open();
+        twin.open(START_US);
         twin
     }
 
     /// Opens the shard on what its home holds.
-    fn open(&mut self) {
+    fn open(&mut self, now_us: u64) {
         self.shard = None;
-        self.shard = Some(Shard::open(config(self.home.clone())).expect("it opens again"));
+        let config = ShardConfig { started_us: now_us, ..config(self.home.clone()) };
+        self.shard = Some(Shard::open(config).expect("it opens again"));
     }
 
     /// Applies an event, and gives the answers by the connections that they go to.
@@ -104,7 +105,7 @@ impl Twin {
             if self.left == 0 {
                 // A restart looks at each call that waits.
                 self.left = EVENTS_A_RUN + 4 * self.asked.len() as u32;
-                self.open();
+                self.open(now_us);
                 self.ask_again(now_us);
             }
             if let Event::Call { origin, session, call, .. } = event {
@@ -347,7 +348,7 @@ impl TestShard {
         shard.end_sessions(self.now_us, &mut self.persistent.out);
         shard.commit(&mut self.persistent.out).expect("its memory does not fail");
         self.persistent.out.clear();
-        self.persistent.open();
+        self.persistent.open(self.now_us);
         TestShard { ephemeral: None, answers: BTreeMap::new(), ..self }
     }
 }
