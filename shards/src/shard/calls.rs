@@ -177,9 +177,32 @@ impl Shard {
         let made = self.run(about, out, |context| {
             result.truncate(start);
             invoke(context, &known, call, kind, result)
-        })?;
-        self.wake_watchers(object, call.key, kind, out);
-        Ok(made)
+        });
+        match made {
+            Ok(made) => {
+                self.wake_watchers(object, call.key, kind, out);
+                Ok(made)
+            }
+            Err(error) => {
+                self.record_error(about, kind, &error, out);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records that a call gave an error, which changed nothing: asked for again, also after a restart, it gets the same.
+    fn record_error(&mut self, about: About<'_>, kind: MethodKind, error: &CallError, out: &mut Outbox) {
+        let is_seeded = about.calling.is_some_and(|calling| calling.fingerprint.is_some());
+        if !about.persistent || kind == MethodKind::Read && !is_seeded {
+            return;
+        }
+        let recorded = self.run(About { is_urgent: true, ..about }, out, |context| {
+            context.record_answer(false, &codec::encode(error)?)
+        });
+        if let Err(reason) = recorded {
+            // A store that is full, for example. Ordinary memory has the answer as long as this run lasts.
+            tracing::debug!(%reason, "an error is not recorded");
+        }
     }
 
     /// The first call of an object that is to be made: both are one block.

@@ -33,6 +33,8 @@ struct Twin {
     home: Option<Home>,
     /// Events until it is opened anew.
     left: u32,
+    /// The time of the last event.
+    last_us: u64,
     /// Calls that are not answered yet, which their clients ask for again after a restart.
     asked: BTreeMap<u64, Asked>,
     /// The newest attempt in each slot of each session.
@@ -75,7 +77,7 @@ const TERMS: SessionTerms = SessionTerms { lease_us: LEASE_MS * 1_000, is_seeded
 
 impl Twin {
     fn ephemeral() -> Twin {
-        Twin { shard: Some(ephemeral_shard()), out: Outbox::default(), home: None, left: 0, asked: BTreeMap::new(), newest: BTreeMap::new() }
+        Twin { shard: Some(ephemeral_shard()), out: Outbox::default(), home: None, left: 0, last_us: 0, asked: BTreeMap::new(), newest: BTreeMap::new() }
     }
 
     fn persistent() -> Twin {
@@ -84,6 +86,7 @@ impl Twin {
             out: Outbox::default(),
             home: Some(persistent_home()),
             left: EVENTS_A_RUN,
+            last_us: START_US,
             asked: BTreeMap::new(),
             newest: BTreeMap::new(),
         };
@@ -105,8 +108,9 @@ impl Twin {
             if self.left == 0 {
                 // A restart looks at each call that waits.
                 self.left = EVENTS_A_RUN + 4 * self.asked.len() as u32;
-                self.open(now_us);
-                self.ask_again(now_us);
+                // At the time before: what is due now is due after the restart.
+                self.open(self.last_us);
+                self.ask_again(self.last_us);
             }
             if let Event::Call { origin, session, call, .. } = event {
                 let asked = Asked {
@@ -123,6 +127,7 @@ impl Twin {
                 self.asked.insert(origin.connection, asked);
             }
         }
+        self.last_us = now_us;
         let answers = self.apply_once(now_us, event);
         for (attempt, _) in &answers {
             self.asked.remove(attempt);
@@ -203,6 +208,12 @@ impl TestShard {
             last_attempt: 0,
             answers: BTreeMap::new(),
         }
+    }
+
+    /// The same, but the persistent twin is not opened anew: with that, leases begin anew.
+    pub(super) fn steady(mut self) -> TestShard {
+        self.persistent.left = u32::MAX;
+        self
     }
 
     /// Applies an event to both, and files the answers that it gave.
