@@ -28,9 +28,12 @@ mod list;
 mod map;
 mod merge;
 mod mutex;
+mod order;
 mod reference;
 mod semaphore;
+mod set;
 mod sizes;
+mod sorted_map;
 
 pub use barrier::CyclicBarrier;
 pub use bools::AtomicBool;
@@ -44,6 +47,8 @@ pub use map::Map;
 pub use mutex::Mutex;
 pub use reference::AtomicRef;
 pub use semaphore::Semaphore;
+pub use set::Set;
+pub use sorted_map::SortedMap;
 
 use crate::Registry;
 
@@ -64,6 +69,8 @@ pub(crate) fn register_all(registry: Registry) -> Registry {
         .with::<Semaphore>()
         .with::<Future>()
         .with::<Mutex>()
+        .with::<SortedMap>()
+        .with::<Set>()
 }
 
 #[cfg(test)]
