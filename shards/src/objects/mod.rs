@@ -16,6 +16,7 @@
 //! logarithmic time.
 
 mod barrier;
+mod blob;
 mod bools;
 mod bytes;
 mod floats;
@@ -26,16 +27,20 @@ mod integers;
 mod latch;
 mod list;
 mod map;
+mod matrix;
 mod merge;
 mod mutex;
 mod order;
+mod packed;
 mod reference;
 mod semaphore;
 mod set;
 mod sizes;
 mod sorted_map;
+mod vector;
 
 pub use barrier::CyclicBarrier;
+pub use blob::Blob;
 pub use bools::AtomicBool;
 pub use bytes::AtomicByteArray;
 pub use floats::AtomicDouble;
@@ -44,11 +49,13 @@ pub use integers::{AtomicInt, AtomicLong, Counter};
 pub use latch::CountDownLatch;
 pub use list::List;
 pub use map::Map;
+pub use matrix::Matrix;
 pub use mutex::Mutex;
 pub use reference::AtomicRef;
 pub use semaphore::Semaphore;
 pub use set::Set;
 pub use sorted_map::SortedMap;
+pub use vector::Vector;
 
 use crate::Registry;
 
@@ -71,6 +78,9 @@ pub(crate) fn register_all(registry: Registry) -> Registry {
         .with::<Mutex>()
         .with::<SortedMap>()
         .with::<Set>()
+        .with::<Matrix>()
+        .with::<Vector>()
+        .with::<Blob>()
 }
 
 #[cfg(test)]
