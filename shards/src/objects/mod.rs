@@ -23,6 +23,7 @@ mod floats;
 mod held;
 mod lock;
 mod future;
+mod id_generator;
 mod integers;
 mod latch;
 mod list;
@@ -32,11 +33,14 @@ mod merge;
 mod mutex;
 mod order;
 mod packed;
+mod priority_queue;
+mod queue;
 mod reference;
 mod semaphore;
 mod set;
 mod sizes;
 mod sorted_map;
+mod topic;
 mod vector;
 
 pub use barrier::CyclicBarrier;
@@ -45,16 +49,20 @@ pub use bools::AtomicBool;
 pub use bytes::AtomicByteArray;
 pub use floats::AtomicDouble;
 pub use future::Future;
+pub use id_generator::IdGenerator;
 pub use integers::{AtomicInt, AtomicLong, Counter};
 pub use latch::CountDownLatch;
 pub use list::List;
 pub use map::Map;
 pub use matrix::Matrix;
 pub use mutex::Mutex;
+pub use priority_queue::PriorityQueue;
+pub use queue::Queue;
 pub use reference::AtomicRef;
 pub use semaphore::Semaphore;
 pub use set::Set;
 pub use sorted_map::SortedMap;
+pub use topic::Topic;
 pub use vector::Vector;
 
 use crate::Registry;
@@ -81,6 +89,10 @@ pub(crate) fn register_all(registry: Registry) -> Registry {
         .with::<Matrix>()
         .with::<Vector>()
         .with::<Blob>()
+        .with::<Queue>()
+        .with::<PriorityQueue>()
+        .with::<Topic>()
+        .with::<IdGenerator>()
 }
 
 #[cfg(test)]
