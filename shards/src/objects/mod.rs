@@ -3,7 +3,10 @@
 //! One file for each kind. What a method means is documented where it is declared, in `abide-schema`; here
 //! is how it comes about. Read in this order:
 //! - registers, one value each: `integers`, `floats`, `bools`, `bytes`, `reference`;
-//! - collections: `list`, `map` and `merge`, the operations that join two values;
+//! - collections: `list`, `map` and `merge`, the operations that join two values; `set`, `sorted_map` and `order`, how its keys
+//!   are stored;
+//! - numbers in rows and bytes as of files: `packed`, `vector`, `matrix`, `blob`;
+//! - values that wait to be taken: `queue`, `priority_queue`, `topic`; and `id_generator`, `rate_limiter`;
 //! - synchronisation: `latch` and `future` (many wait for one event), `barrier`, `semaphore` and
 //!   `mutex` (who waits changes what others get);
 //! - `sizes`: what a value, a page and an answer may weigh.
@@ -35,6 +38,7 @@ mod order;
 mod packed;
 mod priority_queue;
 mod queue;
+mod rate_limiter;
 mod reference;
 mod semaphore;
 mod set;
@@ -58,6 +62,7 @@ pub use matrix::Matrix;
 pub use mutex::Mutex;
 pub use priority_queue::PriorityQueue;
 pub use queue::Queue;
+pub use rate_limiter::RateLimiter;
 pub use reference::AtomicRef;
 pub use semaphore::Semaphore;
 pub use set::Set;
@@ -93,6 +98,7 @@ pub(crate) fn register_all(registry: Registry) -> Registry {
         .with::<PriorityQueue>()
         .with::<Topic>()
         .with::<IdGenerator>()
+        .with::<RateLimiter>()
 }
 
 #[cfg(test)]
