@@ -3,7 +3,10 @@
 //! One file for each kind. What a method means is documented where it is declared, in `abide-schema`; here
 //! is how it comes about. Read in this order:
 //! - registers, one value each: `integers`, `floats`, `bools`, `bytes`, `reference`;
-//! - collections: `list`, `map` and `merge`, the operations that join two values;
+//! - collections: `list`, `map` and `merge`, the operations that join two values; `set`, `sorted_map` and `order`, how its keys
+//!   are stored;
+//! - numbers in rows and bytes as of files: `packed`, `vector`, `matrix`, `blob`;
+//! - values that wait to be taken: `queue`, `priority_queue`, `topic`; and `id_generator`, `rate_limiter`;
 //! - synchronisation: `latch` and `future` (many wait for one event), `barrier`, `semaphore` and
 //!   `mutex` (who waits changes what others get);
 //! - `sizes`: what a value, a page and an answer may weigh.
@@ -16,34 +19,56 @@
 //! logarithmic time.
 
 mod barrier;
+mod blob;
 mod bools;
 mod bytes;
 mod floats;
 mod held;
 mod lock;
 mod future;
+mod id_generator;
 mod integers;
 mod latch;
 mod list;
 mod map;
+mod matrix;
 mod merge;
 mod mutex;
+mod order;
+mod packed;
+mod priority_queue;
+mod queue;
+mod rate_limiter;
 mod reference;
 mod semaphore;
+mod set;
 mod sizes;
+mod sorted_map;
+mod topic;
+mod vector;
 
 pub use barrier::CyclicBarrier;
+pub use blob::Blob;
 pub use bools::AtomicBool;
 pub use bytes::AtomicByteArray;
 pub use floats::AtomicDouble;
 pub use future::Future;
+pub use id_generator::IdGenerator;
 pub use integers::{AtomicInt, AtomicLong, Counter};
 pub use latch::CountDownLatch;
 pub use list::List;
 pub use map::Map;
+pub use matrix::Matrix;
 pub use mutex::Mutex;
+pub use priority_queue::PriorityQueue;
+pub use queue::Queue;
+pub use rate_limiter::RateLimiter;
 pub use reference::AtomicRef;
 pub use semaphore::Semaphore;
+pub use set::Set;
+pub use sorted_map::SortedMap;
+pub use topic::Topic;
+pub use vector::Vector;
 
 use crate::Registry;
 
@@ -64,6 +89,16 @@ pub(crate) fn register_all(registry: Registry) -> Registry {
         .with::<Semaphore>()
         .with::<Future>()
         .with::<Mutex>()
+        .with::<SortedMap>()
+        .with::<Set>()
+        .with::<Matrix>()
+        .with::<Vector>()
+        .with::<Blob>()
+        .with::<Queue>()
+        .with::<PriorityQueue>()
+        .with::<Topic>()
+        .with::<IdGenerator>()
+        .with::<RateLimiter>()
 }
 
 #[cfg(test)]
