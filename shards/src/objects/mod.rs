@@ -4,8 +4,9 @@
 //! is how it comes about. Read in this order:
 //! - registers, one value each: `integers`, `floats`, `bools`, `bytes`, `reference`;
 //! - collections: `list`, `map` and `merge`, the operations that join two values;
-//! - synchronisation: `latch` and `future` (many wait for one event), `barrier`, `semaphore` and
-//!   `mutex` (who waits changes what others get);
+//! - synchronisation: `latch`, `future` and `event` (many wait for one event), `barrier`, `reducer`, `phaser` and `exchanger`
+//!   (parties meet), `semaphore`, `lock`, `mutex`, `condition`, `rw_lock` and `election` (who waits changes what others get),
+//!   `rendezvous`; `held` is what sessions hold;
 //! - `sizes`: what a value, a page and an answer may weigh.
 //!
 //! All of them are deterministic: they look at their state, the arguments and the context, and iterate in
@@ -18,23 +19,35 @@
 mod barrier;
 mod bools;
 mod bytes;
+mod condition;
+mod election;
+mod event;
+mod exchanger;
 mod floats;
-mod held;
-mod lock;
 mod future;
+mod held;
 mod integers;
 mod latch;
 mod list;
+mod lock;
 mod map;
 mod merge;
 mod mutex;
+mod phaser;
+mod reducer;
 mod reference;
+mod rendezvous;
+mod rw_lock;
 mod semaphore;
 mod sizes;
 
 pub use barrier::CyclicBarrier;
 pub use bools::AtomicBool;
 pub use bytes::AtomicByteArray;
+pub use condition::Condition;
+pub use election::Election;
+pub use event::Event;
+pub use exchanger::Exchanger;
 pub use floats::AtomicDouble;
 pub use future::Future;
 pub use integers::{AtomicInt, AtomicLong, Counter};
@@ -42,7 +55,11 @@ pub use latch::CountDownLatch;
 pub use list::List;
 pub use map::Map;
 pub use mutex::Mutex;
+pub use phaser::Phaser;
+pub use reducer::Reducer;
 pub use reference::AtomicRef;
+pub use rendezvous::Rendezvous;
+pub use rw_lock::RwLock;
 pub use semaphore::Semaphore;
 
 use crate::Registry;
@@ -64,6 +81,14 @@ pub(crate) fn register_all(registry: Registry) -> Registry {
         .with::<Semaphore>()
         .with::<Future>()
         .with::<Mutex>()
+        .with::<RwLock>()
+        .with::<Condition>()
+        .with::<Election>()
+        .with::<Phaser>()
+        .with::<Exchanger>()
+        .with::<Event>()
+        .with::<Rendezvous>()
+        .with::<Reducer>()
 }
 
 #[cfg(test)]

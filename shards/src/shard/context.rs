@@ -41,6 +41,8 @@ pub(super) struct Staged {
     pub(super) alarm: Option<Option<u64>>,
     /// Whether calls left a queue together that are yet to be answered.
     pub(super) releases: bool,
+    /// Whether the session that ended holds more of the object still.
+    pub(super) holds_more: bool,
     /// Sessions that have a record of so many slots now.
     pub(super) recorded: Vec<(SessionId, u32)>,
 }
@@ -63,6 +65,7 @@ impl Staged {
         self.patient.clear();
         self.alarm = None;
         self.releases = false;
+        self.holds_more = false;
         self.recorded.clear();
     }
 }
@@ -300,6 +303,12 @@ impl<'t> Context<'_, 't> {
         }
         self.staged.holds.push((session, false));
         Ok(())
+    }
+
+    /// Has [`session_ended`](crate::SharedObject::session_ended), which calls this, called once more, in a block of its own:
+    /// the session holds more of this object than one block can give back. A crash between two of these blocks loses nothing.
+    pub fn hold_more(&mut self) {
+        self.staged.holds_more = true;
     }
 
     /// Has [`alarm`](crate::SharedObject::alarm) called at this time, in microseconds since 1970; not at all for `None`. An object

@@ -204,9 +204,7 @@ impl Shard {
         let found = self.find_named(held.type_id, &held.key, replicas);
         let object = found.unwrap_or_default().filter(|object| object.persistent == held.persistent);
         if let Some(object) = object {
-            self.tell(object, &held.key, out, |known, context| {
-                (known.session_ended)(object.fields(), context, session)
-            });
+            while self.tell_of_end(object, &held.key, session, out) {}
         }
         if held.persistent {
             let mut name = Vec::new();
@@ -218,6 +216,19 @@ impl Shard {
                 tracing::error!(%reason, "what a session held cannot be forgotten");
             }
         }
+    }
+
+    /// Tells an object that a session ended which holds something of it. Says whether it holds more.
+    fn tell_of_end(&mut self, object: ObjectRef, key: &str, session: SessionId, out: &mut Outbox) -> bool {
+        let Ok(known) = self.known(object.type_id).copied() else { return false };
+        let told = self.run(About::object(object, key), out, |context| {
+            (known.session_ended)(object.fields(), context, session)?;
+            Ok(context.staged.holds_more)
+        });
+        told.unwrap_or_else(|error| {
+            tracing::error!(%error, "an object failed to hear of the end of a session");
+            false
+        })
     }
 
     /// Tells an object of something that nobody called it for. That counts as a change.

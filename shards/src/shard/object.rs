@@ -100,7 +100,8 @@ pub trait SharedObject: Sized + 'static {
         Ok(Leaves::Now)
     }
 
-    /// A session that holds something of this object (see [`Context::hold`]) ended.
+    /// A session that holds something of this object (see [`Context::hold`]) ended. An object of which it may hold more than
+    /// one block can give back gives back a part: see [`Context::hold_more`].
     fn session_ended(&mut self, context: &mut Context<'_, '_>, session: SessionId) -> Result<(), CallError> {
         let _ = (context, session);
         Ok(())
