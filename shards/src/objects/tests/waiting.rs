@@ -80,18 +80,18 @@ macro_rules! waits {
         impl $crate::objects::tests::waiting::Waits for $kind {
             type Output = $output;
 
-            fn begin(self, shard: &mut TestShard, session: u128) -> Sent<Self> {
+            fn begin(self, shard: &mut $crate::objects::tests::driver::TestShard, session: u128) -> $crate::objects::tests::driver::Sent<Self> {
                 match self { $($kind::$variant(method) => shard.begin(session, method).of_kind(),)* }
             }
 
             fn take_answer(
                 &self,
-                shard: &mut TestShard,
-                sent: &Sent<Self>,
-            ) -> Option<Result<$output, CallError>> {
+                shard: &mut $crate::objects::tests::driver::TestShard,
+                sent: &$crate::objects::tests::driver::Sent<Self>,
+            ) -> Option<Result<$output, abide_net::CallError>> {
                 match self {
                     $($kind::$variant(_) => {
-                        let sent: Sent<$method> = sent.clone().of_kind();
+                        let sent: $crate::objects::tests::driver::Sent<$method> = sent.clone().of_kind();
                         Some(shard.take_answer(&sent)?.map($into))
                     })*
                 }
