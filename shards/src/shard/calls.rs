@@ -7,7 +7,6 @@ use super::{
     names::{self, ObjectRef},
     records::RecordKey,
     sessions::{Arrival, other_call},
-    space::find_in,
 };
 use crate::{registry::RegisteredType, state::refuse};
 use abide_net::{CallError, MethodKind, codec, frame::Call, route::check_key};
@@ -350,9 +349,8 @@ pub(super) fn create(
     names::name_of(call.type_id, call.key, &mut name);
     let (directory, persistent) = (context.directory, context.persistent);
     let count = names::OWN_FIELDS + known.fields;
-    directory.create(context.block, &name, count).map_err(refuse)?;
-    let object = find_in(&*context.block, directory, persistent, call.type_id, &name)?;
-    let object = object.expect("it was just made");
+    let bundle = directory.create(context.block, &name, count).map_err(refuse)?;
+    let object = ObjectRef::new(persistent, call.type_id, bundle.expect("its name is free"));
     let about = names::About {
         created_us: context.now_us,
         expires_us: None,

@@ -204,6 +204,11 @@ impl<'t> Context<'_, 't> {
         self.ledger.waiters.get(id).ok_or_else(|| damaged("a queue of calls"))
     }
 
+    /// Whether a call waits.
+    pub(super) fn waits(&self, id: WaiterId) -> bool {
+        self.ledger.waiters.get(id).is_some()
+    }
+
     /// The session of a call that waits.
     pub fn session_of(&self, waiter: WaiterId) -> Result<SessionId, CallError> {
         Ok(self.waiter(waiter)?.call.session)
