@@ -11,7 +11,10 @@ use crate::{
     },
 };
 use abide_net::{CallError, codec, frame::Call};
-use abide_schema::{Method, ObjectInfo, ObjectType, types::object};
+use abide_schema::{
+    BlockedBy, Method, ObjectInfo, ObjectType,
+    types::{object, shard},
+};
 use std::{collections::BTreeMap, marker::PhantomData};
 
 /// The lease of the sessions, far longer than any test that does not mean to let one expire.
@@ -184,6 +187,14 @@ pub(super) struct Sent<M> {
     kind: PhantomData<M>,
 }
 
+impl<M> Sent<M> {
+    /// The same as a call of another kind, of which this is one.
+    pub(super) fn of_kind<N>(self) -> Sent<N> {
+        let Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData } = self;
+        Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData }
+    }
+}
+
 impl TestShard {
     /// A shard whose object will be made by the first call.
     pub(super) fn new<T: ObjectType>(creation: T::Creation) -> TestShard {
@@ -335,6 +346,14 @@ impl TestShard {
     /// What the shard knows of the object.
     pub(super) fn info(&mut self) -> ObjectInfo {
         self.get(object::Info {})
+    }
+
+    /// Who holds what the calls wait for, as whoever asks for all calls that wait is told.
+    pub(super) fn holders(&mut self) -> Vec<BlockedBy> {
+        let type_id = std::mem::replace(&mut self.type_id, shard::Type::ID);
+        let page = self.get(shard::Waits { cursor: 0, limit: 1 });
+        self.type_id = type_id;
+        page.entries.into_iter().next().expect("a call waits").holders
     }
 
     /// Answers that nobody has looked at.
