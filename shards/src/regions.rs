@@ -173,7 +173,8 @@ impl Regions {
             epoch = next_epoch(&data.region, epoch_min)
                 .map_err(|source| OpenError::Objects { path: data.path.clone(), source })?;
         }
-        let options = RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
+        let options =
+            RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
         let tables = tables_bytes(count);
         let memory = Region::unshared((FIRST_MEMORY_BYTES + tables).next_multiple_of(GRAIN), &options)
             .map_err(|source| OpenError::Memory(Box::new(source)))?;
@@ -258,7 +259,9 @@ impl Data {
         let found = region.heap().shard_count();
         if let Some(wanted) = shards.filter(|&wanted| wanted != found) {
             // Nothing was changed yet.
-            region.close().map_err(|source| OpenError::Close { path: path.clone(), source: Box::new(source) })?;
+            region
+                .close()
+                .map_err(|source| OpenError::Close { path: path.clone(), source: Box::new(source) })?;
             return Err(OpenError::OtherShards { path, found, wanted });
         }
         let bytes_max = options.bytes_max.unwrap_or(u64::MAX / 2);

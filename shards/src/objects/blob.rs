@@ -29,7 +29,11 @@ impl SharedObject for Blob {
         Blob { bytes: ByteField::at(fields, 0) }
     }
 
-    fn create(&mut self, _: &mut Context<'_, '_>, blob::Creation {}: blob::Creation) -> Result<(), CallError> {
+    fn create(
+        &mut self,
+        _: &mut Context<'_, '_>,
+        blob::Creation {}: blob::Creation,
+    ) -> Result<(), CallError> {
         Ok(())
     }
 
@@ -50,13 +54,23 @@ impl blob::Methods<Context<'_, '_>> for Blob {
         self.bytes.get(context).map(Bytes)
     }
 
-    fn get_range(&mut self, context: &mut Context<'_, '_>, offset: u64, len: u64) -> Result<Bytes, CallError> {
+    fn get_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes, CallError> {
         let there = self.bytes.len(context)?;
         let left = there.checked_sub(offset).ok_or(CallError::OutOfBounds { len: there })?;
         self.bytes.get_range(context, offset, len.min(left)).map(Bytes)
     }
 
-    fn set_range(&mut self, context: &mut Context<'_, '_>, offset: u64, bytes: Bytes) -> Result<u64, CallError> {
+    fn set_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        offset: u64,
+        bytes: Bytes,
+    ) -> Result<u64, CallError> {
         let there = self.bytes.len(context)?;
         let left = there.checked_sub(offset).ok_or(CallError::OutOfBounds { len: there })?;
         let end = offset + bytes.0.len() as u64;

@@ -64,7 +64,12 @@ impl Packed {
     }
 
     /// Those from `first` on. They must be there.
-    pub(super) fn get(&self, context: &Context<'_, '_>, first: u64, count: u64) -> Result<Numbers, CallError> {
+    pub(super) fn get(
+        &self,
+        context: &Context<'_, '_>,
+        first: u64,
+        count: u64,
+    ) -> Result<Numbers, CallError> {
         let bytes = self.bytes.get_range(context, first * NUMBER_BYTES, count * NUMBER_BYTES)?;
         Ok(unpack(self.kind(context)?, &bytes))
     }
@@ -271,7 +276,10 @@ fn join(op: MergeOp, there: Numbers, new: Numbers) -> Result<Numbers, CallError>
         (_, new) if op == MergeOp::Last => Ok(new),
         (Numbers::I64(there), Numbers::I64(new)) => {
             let pairs = there.into_iter().zip(new);
-            pairs.map(|(left, right)| join_integers(op, left, right)).collect::<Result<_, _>>().map(Numbers::I64)
+            pairs
+                .map(|(left, right)| join_integers(op, left, right))
+                .collect::<Result<_, _>>()
+                .map(Numbers::I64)
         }
         (Numbers::F64(there), Numbers::F64(new)) => {
             let join: fn(f64, f64) -> f64 = match op {

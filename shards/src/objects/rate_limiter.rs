@@ -116,7 +116,12 @@ impl RateLimiter {
     }
 
     /// Whether a waiting call's permits are there by now.
-    fn is_due(&self, context: &Context<'_, '_>, bucket: &Bucket, waiter: WaiterId) -> Result<bool, CallError> {
+    fn is_due(
+        &self,
+        context: &Context<'_, '_>,
+        bucket: &Bucket,
+        waiter: WaiterId,
+    ) -> Result<bool, CallError> {
         let mut wanted = 0;
         self.queue.for_each(context, |id, permits| {
             wanted += u128::from(permits);

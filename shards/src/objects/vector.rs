@@ -70,13 +70,23 @@ impl vector::Methods<Context<'_, '_>> for Vector {
         self.numbers.set_one(context, index, value)
     }
 
-    fn get_range(&mut self, context: &mut Context<'_, '_>, start: u32, end: u32) -> Result<Numbers, CallError> {
+    fn get_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        start: u32,
+        end: u32,
+    ) -> Result<Numbers, CallError> {
         let (start, end) = (start.into(), end.into());
         self.check_range(context, start, end)?;
         self.numbers.get(context, start, end - start)
     }
 
-    fn set_range(&mut self, context: &mut Context<'_, '_>, start: u32, values: Numbers) -> Result<(), CallError> {
+    fn set_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        start: u32,
+        values: Numbers,
+    ) -> Result<(), CallError> {
         let start = start.into();
         self.check_range(context, start, start + values.len() as u64)?;
         self.numbers.set(context, start, values)

@@ -280,9 +280,9 @@ impl Shard {
         match call.replicas {
             None => Ok(self.config.persistent_by_default),
             Some(0) => Ok(false),
-            Some(_) if self.persistent.is_none() => {
-                Err(CallError::denied("the store keeps no persistent objects: it was opened without a place for them"))
-            }
+            Some(_) if self.persistent.is_none() => Err(CallError::denied(
+                "the store keeps no persistent objects: it was opened without a place for them",
+            )),
             Some(1) => Ok(true),
             Some(more) => Err(CallError::bad_argument(format!("{more} replicas, but there is one node"))),
         }

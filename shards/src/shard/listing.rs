@@ -43,9 +43,8 @@ impl shard::Methods<()> for Shard {
             let space = self.space(in_persistent);
             loop {
                 let asked = LOOKED_AT_ONCE.min(left);
-                let page = space.look(|block| {
-                    space.directory.page(block, after.as_deref(), asked).map_err(refuse)
-                })?;
+                let page = space
+                    .look(|block| space.directory.page(block, after.as_deref(), asked).map_err(refuse))?;
                 left -= page.entries.len();
                 for (name, _) in page.entries {
                     if entries.len() == limit {
@@ -77,7 +76,8 @@ impl shard::Methods<()> for Shard {
         let persistent = self.persistent.as_ref();
         let persistent_objects = persistent.map_or(Ok(0), |space| space.objects())?;
         let (bytes, bytes_max) = self.ephemeral.region_bytes();
-        let (persistent_bytes, persistent_bytes_max) = persistent.map_or((0, 0), |space| space.region_bytes());
+        let (persistent_bytes, persistent_bytes_max) =
+            persistent.map_or((0, 0), |space| space.region_bytes());
         Ok(ShardInfo {
             shard: self.config.shard,
             objects: self.ephemeral.objects()? + persistent_objects,
@@ -108,7 +108,8 @@ impl shard::Methods<()> for Shard {
         for (_, waiter) in waiting {
             let object = waiter.object;
             let known = *self.known(object.type_id)?;
-            let key = self.ledger.waiters.of(object).map(|gathering| gathering.key.clone()).unwrap_or_default();
+            let key =
+                self.ledger.waiters.of(object).map(|gathering| gathering.key.clone()).unwrap_or_default();
             // Those who wait in one object mostly stand together.
             if waiter.watches.is_some() {
                 holders = Some((object, Vec::new()));

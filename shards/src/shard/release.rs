@@ -4,12 +4,7 @@
 //! at that moment they have left. Then the shard answers them part by part, each part a block, before it looks at any other
 //! event. A crash between two parts loses nothing: a shard that opens finishes what it finds.
 
-use super::{
-    Context,
-    names::OWN_FIELDS,
-    object::WaiterId,
-    records::RELEASE_PREFIX,
-};
+use super::{Context, names::OWN_FIELDS, object::WaiterId, records::RELEASE_PREFIX};
 use crate::state::{Answers, Cell, Fields, RELEASE_PART, Tree, damaged, refuse};
 use abide_net::CallError;
 use abide_pmem::types::{Bundle, SortedMap};

@@ -67,11 +67,20 @@ impl Space {
         let books = heap.atomically(home.shard, find).map_err(|OpenBlockError(error)| refuse(error))?;
         let books = books.expect("it is made where it is not found");
         if books.count() < BOOK_FIELDS {
-            return Err(CallError::Damaged { reason: "the books of a shard are of another version".to_owned() });
+            return Err(CallError::Damaged {
+                reason: "the books of a shard are of another version".to_owned(),
+            });
         }
         let books = Books::at(Fields::at(books.root(0), BOOK_FIELDS));
-        let mut space =
-            Space { home, persistent, directory, books, next_expiry_us: None, is_dirty: false, name: Vec::new() };
+        let mut space = Space {
+            home,
+            persistent,
+            directory,
+            books,
+            next_expiry_us: None,
+            is_dirty: false,
+            name: Vec::new(),
+        };
         space.next_expiry_us = space.first_expiry()?;
         Ok(space)
     }

@@ -92,17 +92,13 @@ impl<'v, V: View> Range<'v, V> {
         if self.from == self.to {
             return None;
         }
-        let key = Self::leaf(self.view, self.tree, &mut self.front, self.from).map(|leaf| leaf.key(self.from));
+        let key =
+            Self::leaf(self.view, self.tree, &mut self.front, self.from).map(|leaf| leaf.key(self.from));
         self.from += 1;
         self.end_after_error(key)
     }
 
-    fn leaf<'l>(
-        view: &V,
-        tree: u64,
-        leaf: &'l mut Option<Leaf>,
-        rank: u64,
-    ) -> Result<&'l Leaf, TypeError> {
+    fn leaf<'l>(view: &V, tree: u64, leaf: &'l mut Option<Leaf>, rank: u64) -> Result<&'l Leaf, TypeError> {
         if !leaf.as_ref().is_some_and(|leaf| leaf.has(rank)) {
             *leaf = leaf_at(view, tree, rank)?;
         }

@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn permits_are_there_when_they_are_due_and_not_a_microsecond_before() {
-        for (permits, period_ms, wanted) in [(1, 1, 1), (3, 1, 2), (7, 1_000, 3), (1_000_003, 1, 999), (u64::MAX, 1, u64::MAX)] {
+        for (permits, period_ms, wanted) in
+            [(1, 1, 1), (3, 1, 2), (7, 1_000, 3), (1_000_003, 1, 999), (u64::MAX, 1, u64::MAX)]
+        {
             let mut bucket = Bucket::full(permits, period_ms, u64::MAX, 5).unwrap();
             bucket.take(u64::MAX);
             let due_us = bucket.due_us(wanted.into());

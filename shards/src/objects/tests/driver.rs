@@ -11,7 +11,10 @@ use crate::{
     },
 };
 use abide_net::{CallError, codec, frame::Call};
-use abide_schema::{Method, ObjectInfo, ObjectType, types::object};
+use abide_schema::{
+    BlockedBy, Method, ObjectInfo, ObjectType,
+    types::{object, shard},
+};
 use std::{collections::BTreeMap, marker::PhantomData};
 
 /// The lease of the sessions, far longer than any test that does not mean to let one expire.
@@ -77,7 +80,15 @@ const TERMS: SessionTerms = SessionTerms { lease_us: LEASE_MS * 1_000, is_seeded
 
 impl Twin {
     fn ephemeral() -> Twin {
-        Twin { shard: Some(ephemeral_shard()), out: Outbox::default(), home: None, left: 0, last_us: 0, asked: BTreeMap::new(), newest: BTreeMap::new() }
+        Twin {
+            shard: Some(ephemeral_shard()),
+            out: Outbox::default(),
+            home: None,
+            left: 0,
+            last_us: 0,
+            asked: BTreeMap::new(),
+            newest: BTreeMap::new(),
+        }
     }
 
     fn persistent() -> Twin {
@@ -155,7 +166,8 @@ impl Twin {
         shard.commit(&mut self.out).expect("its memory does not fail");
         let answer = |reply: &crate::shard::OutgoingReply| {
             let body = self.out.body(reply);
-            let result = if reply.ok { Ok(body.to_vec()) } else { Err(codec::decode(body).expect("an error")) };
+            let result =
+                if reply.ok { Ok(body.to_vec()) } else { Err(codec::decode(body).expect("an error")) };
             (reply.origin.connection, result)
         };
         let answers = self.out.replies().iter().map(answer).collect();
@@ -191,6 +203,14 @@ pub(super) struct Sent<M> {
     method: u16,
     arguments: Vec<u8>,
     kind: PhantomData<M>,
+}
+
+impl<M> Sent<M> {
+    /// The same as a call of another kind, of which this is one.
+    pub(super) fn of_kind<N>(self) -> Sent<N> {
+        let Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData } = self;
+        Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData }
+    }
 }
 
 impl TestShard {
@@ -231,7 +251,10 @@ impl TestShard {
             // What is known of an object says where it lives.
             let is_info = matches!(event, Event::Call { call, .. } if call.method == object::Info::ID);
             if !is_info {
-                assert_eq!(others, answers, "an ephemeral object answers (left) other than a persistent one: {event:?}");
+                assert_eq!(
+                    others, answers,
+                    "an ephemeral object answers (left) other than a persistent one: {event:?}"
+                );
             }
         }
         for (attempt, answer) in answers {
@@ -353,6 +376,14 @@ impl TestShard {
     /// What the shard knows of the object.
     pub(super) fn info(&mut self) -> ObjectInfo {
         self.get(object::Info {})
+    }
+
+    /// Who holds what the calls wait for, as whoever asks for all calls that wait is told.
+    pub(super) fn holders(&mut self) -> Vec<BlockedBy> {
+        let type_id = std::mem::replace(&mut self.type_id, shard::Type::ID);
+        let page = self.get(shard::Waits { cursor: 0, limit: 1 });
+        self.type_id = type_id;
+        page.entries.into_iter().next().expect("a call waits").holders
     }
 
     /// Answers that nobody has looked at.
