@@ -98,6 +98,9 @@ pub(crate) struct DeleteArguments {
 impl DeleteArguments {
     pub(crate) fn run(self, open: impl FnOnce() -> Result<Store, Failure>) -> Result<(), Failure> {
         let type_name = type_named(&self.type_name)?.name;
-        print(format_args!("{}\n", open()?.call_json(type_name, &self.key, "delete", Vec::new(), None, None)?))
+        print(format_args!(
+            "{}\n",
+            open()?.call_json(type_name, &self.key, "delete", Vec::new(), None, None)?
+        ))
     }
 }
