@@ -45,7 +45,7 @@ impl CallArguments {
             (info.creation_from_json)(given.clone())
                 .map_err(|error| Failure::Misuse(format!("--create of {}: {error}", info.name)))?;
         }
-        let result = open()?.call_json(info.name, &self.key, method.name, arguments, creation);
+        let result = open()?.call_json(info.name, &self.key, method.name, arguments, creation, None);
         match result {
             Ok(result) => print(format_args!("{result}\n"))?,
             Err(CallError::NotFound) if info.default_creation.is_none() => {

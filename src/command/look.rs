@@ -51,7 +51,7 @@ impl InfoArguments {
         let facts = match (self.type_name, self.key) {
             (Some(type_name), Some(key)) => {
                 let type_name = type_named(&type_name)?.name;
-                open()?.call_json(type_name, &key, "info", Vec::new(), None)?
+                open()?.call_json(type_name, &key, "info", Vec::new(), None, None)?
             }
             _ => store_facts(&open()?)?,
         };
@@ -98,6 +98,9 @@ pub(crate) struct DeleteArguments {
 impl DeleteArguments {
     pub(crate) fn run(self, open: impl FnOnce() -> Result<Store, Failure>) -> Result<(), Failure> {
         let type_name = type_named(&self.type_name)?.name;
-        print(format_args!("{}\n", open()?.call_json(type_name, &self.key, "delete", Vec::new(), None)?))
+        print(format_args!(
+            "{}\n",
+            open()?.call_json(type_name, &self.key, "delete", Vec::new(), None, None)?
+        ))
     }
 }

@@ -6,7 +6,7 @@ mod look;
 mod salvage;
 mod serve;
 
-use abide::{OpenError, RemoteOptions, Store, StoreOptions};
+use abide::{RemoteOptions, Store};
 use clap::{Args, Parser, Subcommand};
 use std::{
     io::Write,
@@ -33,9 +33,6 @@ struct Place {
     /// The file of an embedded store, which this command opens and closes again. It is created if it is absent.
     #[arg(long, global = true, value_name = "PATH")]
     store: Option<PathBuf>,
-    /// Open a --store that was not closed in order as it was when it last was, without what was changed since.
-    #[arg(long, global = true)]
-    accept_loss: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,16 +114,7 @@ impl Place {
     }
 
     fn open_file(&self, path: &Path) -> Result<Store, Failure> {
-        let options = StoreOptions { accept_loss: self.accept_loss, ..StoreOptions::default() };
-        Store::open_with(path, &options).map_err(|error| {
-            let hint = matches!(error, OpenError::Unclean { .. })
-                .then_some("with --accept-loss it is opened all the same");
-            let error = anyhow::Error::from(error);
-            Failure::Failed(match hint {
-                Some(hint) => anyhow::anyhow!("{error:#}; {hint}"),
-                None => error,
-            })
-        })
+        Store::open(path).map_err(|error| Failure::Failed(error.into()))
     }
 }
 
