@@ -64,7 +64,7 @@ impl CallArguments {
         }
         let replicas = self.replicas();
         let result =
-            open()?.call_json_on(info.name, &self.key, method.name, arguments, creation, replicas);
+            open()?.call_json(info.name, &self.key, method.name, arguments, creation, replicas);
         match result {
             Ok(result) => print(format_args!("{result}\n"))?,
             Err(CallError::NotFound) if info.default_creation.is_none() => {

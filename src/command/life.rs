@@ -32,7 +32,7 @@ impl ObjectArguments {
         arguments: Vec<Value>,
     ) -> Result<(), Failure> {
         let (type_name, key) = self.check()?;
-        print(format_args!("{}\n", open()?.call_json(type_name, key, method, arguments, None)?))
+        print(format_args!("{}\n", open()?.call_json(type_name, key, method, arguments, None, None)?))
     }
 
     pub(crate) fn delete(self, open: impl FnOnce() -> Result<Store, Failure>) -> Result<(), Failure> {
@@ -50,7 +50,7 @@ impl ObjectArguments {
     ) -> Result<(), Failure> {
         let (type_name, key) = self.check()?;
         let store = open()?;
-        let call = |method, arguments| store.call_json(type_name, key, method, arguments, None);
+        let call = |method, arguments| store.call_json(type_name, key, method, arguments, None, None);
         let info = call("info", Vec::new())?;
         let mut version = info["version"].as_u64().unwrap_or(0);
         loop {

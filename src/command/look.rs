@@ -58,7 +58,7 @@ impl InfoArguments {
         let facts = match (self.type_name, self.key) {
             (Some(type_name), Some(key)) => {
                 let type_name = type_named(&type_name)?.name;
-                open()?.call_json(type_name, &key, "info", Vec::new(), None)?
+                open()?.call_json(type_name, &key, "info", Vec::new(), None, None)?
             }
             _ => store_facts(&open()?)?,
         };

@@ -38,7 +38,7 @@ fn a_session_too_many_is_refused() {
 fn is_full_without_harm(server: &Server, replicas: Option<u8>, used: &str, max: &str) {
     let store = Store::connect(&server.address).unwrap();
     let call = |type_name, key: &str, method, arguments: Vec<Value>| {
-        store.call_json_on(type_name, key, method, arguments, None, replicas)
+        store.call_json(type_name, key, method, arguments, None, replicas)
     };
     let resize = |key: &str, bytes: u64| call("AtomicByteArray", key, "resize", vec![bytes.into()]);
     assert_eq!(call("AtomicLong", "count", "add_and_get", vec![41.into()]), Ok(json!(41)));
