@@ -1,6 +1,6 @@
 //! Calls, listings and misuse.
 
-use crate::support::{Server, abide, complains, path_of, prints, text};
+use crate::support::{Server, abide, complains, prints, text};
 
 #[test]
 fn a_node_serves_calls_from_the_shell() {

@@ -92,17 +92,17 @@ fn a_deadlock_of_two_mutexes_is_told_in_words_and_once() {
 fn a_cycle_of_sessions_is_a_possible_deadlock() {
     let Some(server) = Server::start() else { return };
     let stores = [(); 2].map(|()| Store::connect(&server.address).unwrap());
-    let permits: Vec<_> = ["s", "t"].iter().zip(&stores).map(|(key, store)| store.semaphore(key, 1).acquire(1).unwrap()).collect();
+    let permits: Vec<_> = ["s", "t"].iter().zip(&stores).map(|(key, store)| store.semaphore(key, 1).permit(1).unwrap()).collect();
     let [one, two] = stores.clone();
     let waiting = [(one, "t"), (two, "s")]
-        .map(|(store, key)| thread::spawn(move || store.semaphore(key, 1).acquire(1).map(drop)));
+        .map(|(store, key)| thread::spawn(move || store.semaphore(key, 1).permit(1).map(drop)));
     until("both wait", || count(&server) == 2);
     let told = waits(&server);
     assert_eq!((told["cycles"].as_array().unwrap().len(), &told["cycles"][0]["certain"]), (1, &false.into()), "{told}");
     let words = server.prints(&["waits"]);
     assert!(words.contains("(1 permits)") && words.contains("\npossible deadlock: "), "{words}");
     drop(permits);
-    waiting.map(|end| end.join().unwrap().unwrap());
+    waiting.into_iter().for_each(|end| end.join().unwrap().unwrap());
 }
 
 #[test]
