@@ -2,6 +2,7 @@
 
 mod json;
 mod list;
+mod waits;
 
 pub use list::{ListCursor, ListFilter, ListedObject};
 
@@ -246,6 +247,43 @@ impl Store {
     /// is dropped. It does not become the process's default.
     pub fn new_session(&self) -> Result<Store, CallError> {
         self.caller.new_session().map(Store::of)
+    }
+
+    /// The same store under a session that another run of this program can go on with: it makes the same calls with the
+    /// same seed, and those that were made already are not made again, but answered as they were then.
+    ///
+    /// So a function that vanished in the middle can simply run again, if what it calls follows from its arguments and from
+    /// the answers that it gets. A run that asks for another call than the run before did at that point gets `BadArgument`.
+    /// The session makes its calls one after the other, also those of several threads: a thread that waits in an object
+    /// keeps the others from calling. Two programs that may run at once, or within the hour, need different seeds.
+    ///
+    /// What the session did is remembered until it is [finished](Store::finish), or for an hour after its lease ended; dropping
+    /// the store alone does not end it. What it holds (locks, permits) is given back when its lease ends.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), abide_client::CallError> {
+    /// # let order = 17;
+    /// let store = abide_client::Store::current()?.with_seed(order)?;
+    /// let number = store.atomic_long("invoices").increment_and_get()?; // the same number in each run
+    /// store.map::<u128, i64>("invoice of order").insert(&order, &number)?;
+    /// store.finish()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_seed(&self, seed: u128) -> Result<Store, CallError> {
+        self.with_seed_of(seed.to_le_bytes())
+    }
+
+    /// The same with a seed of any bytes, such as a job's name.
+    pub fn with_seed_of(&self, seed: impl AsRef<[u8]>) -> Result<Store, CallError> {
+        // Hashed, so that no seed of a user's is the id of an ordinary session.
+        self.caller.seeded_session(abide_net::route::hash_128(seed.as_ref())).map(Store::of)
+    }
+
+    /// Ends the session in order: gives back what it holds at once, and forgets what it was answered. It makes no more calls:
+    /// they end as `SessionExpired`. `Unavailable` if the node is out of reach; the session ends with its lease then.
+    pub fn finish(&self) -> Result<(), CallError> {
+        self.caller.end_session()
     }
 
     /// The address at which other processes reach this store, or nothing if it lives in this process alone.

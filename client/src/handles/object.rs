@@ -28,6 +28,8 @@ struct Inner<M: Mode> {
     key: Box<str>,
     shard: Option<ShardId>,
     given: Given,
+    /// On how many nodes the object shall live: 0 for an ephemeral one, nothing if it is taken as it is.
+    replicas: Option<u8>,
     /// The epoch in which the object was last seen, or 0: how a node notices that it was there and is lost.
     epoch: AtomicU64,
 }
@@ -45,28 +47,31 @@ pub(crate) enum Given {
 
 impl<M: Mode> Object<M> {
     pub(crate) fn new(caller: Arc<M::Caller>, type_id: u16, key: &str, given: Given) -> Self {
-        Self::of(Inner { caller, type_id, key: key.into(), shard: None, given, epoch: AtomicU64::new(0) })
+        let (key, shard, replicas, epoch) = (key.into(), None, None, AtomicU64::new(0));
+        Self::of(Inner { caller, type_id, key, shard, given, replicas, epoch })
     }
 
     /// A shard itself.
     pub(crate) fn shard(caller: Arc<M::Caller>, shard: ShardId) -> Self {
-        let (type_id, given) = (abide_schema::types::shard::Type::ID, Given::Nothing);
-        Self::of(Inner {
-            caller,
-            type_id,
-            key: "".into(),
-            shard: Some(shard),
-            given,
-            epoch: AtomicU64::new(0),
-        })
+        let (type_id, key, given) = (abide_schema::types::shard::Type::ID, "".into(), Given::Nothing);
+        let (shard, replicas, epoch) = (Some(shard), None, AtomicU64::new(0));
+        Self::of(Inner { caller, type_id, key, shard, given, replicas, epoch })
     }
 
     /// The same object with other arguments to create it.
     pub(crate) fn given(&self, change: impl FnOnce(Given) -> Given) -> Self {
-        let inner = &*self.inner;
-        let epoch = AtomicU64::new(inner.epoch.load(Relaxed));
-        let (caller, key, given) = (inner.caller.clone(), inner.key.clone(), change(inner.given.clone()));
-        Self::of(Inner { caller, type_id: inner.type_id, key, shard: inner.shard, given, epoch })
+        self.with(change(self.inner.given.clone()), self.inner.replicas)
+    }
+
+    /// The same object, to be created on so many nodes: on 0 in memory.
+    pub(crate) fn on_replicas(&self, replicas: u8) -> Self {
+        self.with(self.inner.given.clone(), Some(replicas))
+    }
+
+    fn with(&self, given: Given, replicas: Option<u8>) -> Self {
+        let Inner { ref caller, type_id, ref key, shard, .. } = *self.inner;
+        let epoch = AtomicU64::new(self.inner.epoch.load(Relaxed));
+        Self::of(Inner { caller: caller.clone(), type_id, key: key.clone(), shard, given, replicas, epoch })
     }
 
     /// The same object for calls that give something back to it: what is gone must not come back for that.
@@ -130,6 +135,7 @@ impl<M: Mode> Object<M> {
                 kind: C::KIND,
                 creation,
                 epoch: inner.epoch.load(Relaxed),
+                replicas: inner.replicas,
                 arguments,
             })
         })

@@ -172,6 +172,12 @@ impl Combiner {
         clock.instant(deadline_us?)
     }
 
+    /// Lets the shard go as the death of its process would.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.state.lock().expect("the shard works").shard = None;
+    }
+
     /// How many calls wait.
     #[cfg(test)]
     pub(super) fn waiters(&self) -> usize {

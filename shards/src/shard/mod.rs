@@ -137,8 +137,6 @@ pub struct Shard {
     calls: u64,
     /// A result on its way into the outbox; kept for its memory.
     result: Vec<u8>,
-    /// The name of an object; kept for its memory.
-    name: Vec<u8>,
     /// Whether the outbox holds answers that wait for this shard's commit.
     owes_commit: bool,
 }
@@ -162,7 +160,6 @@ impl Shard {
             config,
             calls: 0,
             result: Vec::new(),
-            name: Vec::new(),
             owes_commit: false,
         };
         shard.restore()?;
@@ -266,5 +263,7 @@ impl Shard {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

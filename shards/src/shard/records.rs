@@ -178,11 +178,6 @@ impl Books {
         self.sessions.insert(block, &id.0.to_be_bytes(), &value).map(drop).map_err(refuse)
     }
 
-    pub(super) fn session<V: View>(&self, view: &V, id: SessionId) -> Result<Option<SessionRecord>, CallError> {
-        let bytes = self.sessions.get(view, &id.0.to_be_bytes()).map_err(refuse)?;
-        bytes.map(|bytes| read(&bytes, "a session's record")).transpose()
-    }
-
     pub(super) fn remove_session(&self, block: &mut Block<'_>, id: SessionId) -> Result<(), CallError> {
         self.sessions.remove(block, &id.0.to_be_bytes()).map(drop).map_err(refuse)
     }

@@ -78,11 +78,6 @@ impl Waiters {
         self.waiters.get(&id)
     }
 
-    /// Whether it still waits.
-    pub(super) fn contains(&self, id: WaiterId) -> bool {
-        self.waiters.contains_key(&id)
-    }
-
     pub(super) fn remove(&mut self, id: WaiterId) -> Waiter {
         let waiter = self.waiters.remove(&id);
         let waiter = waiter.unwrap_or_else(|| panic!("{id:?} was woken twice"));

@@ -29,7 +29,7 @@ pub use dictionary::Dictionary;
 pub use number::Number;
 pub use queue::{Answers, Queue, RELEASE_PART};
 pub use sequence::Sequence;
-pub use tree::Tree;
+pub use tree::{Pair, Tree};
 
 use abide_net::CallError;
 use abide_pmem::{

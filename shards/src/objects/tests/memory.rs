@@ -1,8 +1,8 @@
 //! What a call that waits costs in memory, counted at the allocator.
 
 use crate::{
-    Event, Outbox, Registry, Shard,
-    shard::{Origin, SessionId, ShardConfig},
+    Event, Outbox, Shard,
+    shard::{Origin, SessionId, SessionTerms, testing::ephemeral_shard},
 };
 use abide_net::{codec, frame::Call};
 use abide_schema::{
@@ -60,12 +60,14 @@ fn apply<M: Method>(shard: &mut Shard, out: &mut Outbox, slot: u32, creation: &[
         slot,
         sequence: 1,
         epoch: 0,
+        replicas: None,
         key: "it",
         creation: Some((creation, true)),
         arguments: &arguments,
     };
     let origin = Origin { core: 0, connection: slot.into() };
-    shard.apply(1, Event::Call { origin, session: SessionId(1), lease_us: 1_000_000, call }, out);
+    let terms = SessionTerms { lease_us: 1_000_000, is_seeded: false };
+    shard.apply(1, Event::Call { origin, session: SessionId(1), terms, call }, out);
 }
 
 /// Bytes that a shard keeps for each of [`WAITERS`] calls that wait with a time-out, and the shard.
@@ -74,8 +76,7 @@ fn bytes_each<M: Method>(
     method: impl Fn(u32) -> M,
 ) -> (isize, Shard, Vec<u8>) {
     let creation = codec::encode(&creation).unwrap();
-    let mut shard =
-        Shard::new(ShardConfig { shard: 0, epoch: 1, registry: Registry::built_in(), started_us: 0 });
+    let mut shard = ephemeral_shard();
     let mut out = Outbox::default();
     let before = LIVE.get();
     for slot in 0..WAITERS {
