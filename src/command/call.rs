@@ -51,9 +51,8 @@ impl CallArguments {
         let method = method_named(info, &self.method)?;
         let arguments: Vec<Value> =
             self.arguments.iter().map(|text| json_or_text(text)).collect::<Result<_, _>>()?;
-        (method.arguments_from_json)(arguments.clone()).map_err(|error| {
-            Failure::Misuse(format!("{}: {error}", method.signature()))
-        })?;
+        (method.arguments_from_json)(arguments.clone())
+            .map_err(|error| Failure::Misuse(format!("{}: {error}", method.signature())))?;
         let creation = self.create.as_deref().map(json_or_text).transpose()?.map(|json| match json {
             Value::Array(values) => values,
             single => vec![single],
@@ -63,8 +62,7 @@ impl CallArguments {
                 .map_err(|error| Failure::Misuse(format!("--create of {}: {error}", info.name)))?;
         }
         let replicas = self.replicas();
-        let result =
-            open()?.call_json(info.name, &self.key, method.name, arguments, creation, replicas);
+        let result = open()?.call_json(info.name, &self.key, method.name, arguments, creation, replicas);
         match result {
             Ok(result) => print(format_args!("{result}\n"))?,
             Err(CallError::NotFound) if info.default_creation.is_none() => {

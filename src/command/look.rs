@@ -78,7 +78,9 @@ impl InfoArguments {
 fn readable(name: &str, value: &Value) -> (String, String) {
     let words = |name: &str| name.replace('_', " ");
     match (value, value.as_u64()) {
-        (Value::Null, _) => (words(name.trim_end_matches("_unix_ms").trim_end_matches("_ms")), "-".to_owned()),
+        (Value::Null, _) => {
+            (words(name.trim_end_matches("_unix_ms").trim_end_matches("_ms")), "-".to_owned())
+        }
         (_, Some(number)) => {
             if let Some(name) = name.strip_suffix("_unix_ms") {
                 return (words(name), show_moment(number));
@@ -87,7 +89,10 @@ fn readable(name: &str, value: &Value) -> (String, String) {
                 return (words(name), show_ms(number));
             }
             let is_size = name == "bytes" || name.contains("_bytes");
-            (words(name), if is_size { format!("{number} ({})", show_bytes(number)) } else { number.to_string() })
+            (
+                words(name),
+                if is_size { format!("{number} ({})", show_bytes(number)) } else { number.to_string() },
+            )
         }
         (_, None) => (words(name), value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
     }

@@ -54,13 +54,19 @@ fn first_sentence(doc: &str) -> String {
 fn print_type(info: &TypeInfo) -> Result<(), Failure> {
     print(format_args!("{}: {}\n", info.name, prose(info.doc)))?;
     if info.id != object::INFO.id {
-        let when = if info.default_creation.is_some() { "created by the first call" } else { "created by --create" };
+        let when =
+            if info.default_creation.is_some() { "created by the first call" } else { "created by --create" };
         let arguments = info.creation_signature();
         let arguments = if arguments.is_empty() { "no arguments".to_owned() } else { arguments };
         print(format_args!("{when}, with {arguments}\n"))?;
     }
     for method in info.methods {
-        print(format_args!("\n  {}   [{}]\n      {}\n", method.signature(), kind_name(method.kind), prose(method.doc)))?;
+        print(format_args!(
+            "\n  {}   [{}]\n      {}\n",
+            method.signature(),
+            kind_name(method.kind),
+            prose(method.doc)
+        ))?;
     }
     let used: Vec<_> = TERMS.iter().filter(|(name, _)| is_used(info, name)).collect();
     if !used.is_empty() {
@@ -76,10 +82,11 @@ fn print_type(info: &TypeInfo) -> Result<(), Failure> {
 fn is_used(info: &TypeInfo, term: &str) -> bool {
     let term = term.split('<').next().unwrap_or(term);
     let methods = info.methods.iter();
-    let arguments = methods.clone().flat_map(|method| method.arguments).chain(info.creation).map(|(_, kind)| *kind);
-    arguments.chain(methods.map(|method| method.output)).any(|kind| {
-        kind.split(|c: char| !c.is_alphanumeric()).any(|word| word == term)
-    })
+    let arguments =
+        methods.clone().flat_map(|method| method.arguments).chain(info.creation).map(|(_, kind)| *kind);
+    arguments
+        .chain(methods.map(|method| method.output))
+        .any(|kind| kind.split(|c: char| !c.is_alphanumeric()).any(|word| word == term))
 }
 
 fn as_json(info: &TypeInfo) -> Value {

@@ -20,13 +20,18 @@ const MS_UNITS: [(&str, u64); 5] =
 
 /// A number and its unit.
 fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
-    let names = || units.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
+    let names =
+        || units.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let number: u64 = digits.parse().map_err(|_| format!("a whole number and a unit ({})", names()))?;
     let unit = unit.trim_start();
     let (_, factor) = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| {
-        if unit.is_empty() { format!("its unit is missing: {}", names()) } else { format!("the unit is one of {}", names()) }
+        if unit.is_empty() {
+            format!("its unit is missing: {}", names())
+        } else {
+            format!("the unit is one of {}", names())
+        }
     })?;
     number.checked_mul(*factor).ok_or_else(|| "too large".to_owned())
 }

@@ -86,4 +86,3 @@ fn misuse_is_status_2() {
     assert!(missing.contains("limit"), "{missing}");
     complains(2, &["juggle"]);
 }
-

@@ -23,7 +23,10 @@ fn survives_sigkill(persistence: &str, shown: &str) {
     let epoch = server.info("epoch").as_u64().unwrap();
     let call = |server: &Server, arguments: &[&str]| server.prints(&[&["call"], arguments].concat());
     assert_eq!(call(&server, &["AtomicLong", "kept", "add_and_get", "5", "--persistent"]), "5");
-    assert_eq!(call(&server, &["Map", "words", "insert", "the", "41", "--persistent", "--replicas", "1"]), "null");
+    assert_eq!(
+        call(&server, &["Map", "words", "insert", "the", "41", "--persistent", "--replicas", "1"]),
+        "null"
+    );
     assert_eq!(call(&server, &["AtomicLong", "gone", "add_and_get", "7", "--ephemeral"]), "7");
     assert_eq!(call(&server, &["AtomicLong", "gone too", "add_and_get", "8"]), "8");
     assert!(server.prints(&["info", "AtomicLong", "kept", "--json"]).contains(r#""persistent":true"#));
@@ -92,7 +95,10 @@ fn rustix_like_type(folder: &Path) -> i64 {
 
 #[test]
 fn a_node_without_data_keeps_no_persistent_objects_and_says_so() {
-    let Some(mut server) = Server::start_with(&["--listen", "127.0.0.1:0", "--persistence", "volatile"]) else { return };
+    let Some(mut server) = Server::start_with(&["--listen", "127.0.0.1:0", "--persistence", "volatile"])
+    else {
+        return;
+    };
     let said = server.first_words();
     assert!(said.contains("persistence volatile, objects in memory"), "{said}");
     assert_eq!(server.info("persistence"), "volatile");
@@ -131,7 +137,8 @@ fn data_that_is_in_use_or_has_another_number_of_shards_is_refused() {
     server.end_with(libc::SIGTERM);
     let other = complains(1, &[&again[..], &["--shards", "2"]].concat());
     assert!(other.contains("has 1 shards") && other.contains("with 2"), "{other}");
-    let same = Server::start_with(&[&with_data(&data, "127.0.0.1:0")[..], &["--shards", "1"]].concat()).unwrap();
+    let same =
+        Server::start_with(&[&with_data(&data, "127.0.0.1:0")[..], &["--shards", "1"]].concat()).unwrap();
     assert_eq!(same.prints(&["call", "AtomicLong", "x", "get"]), "1");
     same.end_with(libc::SIGTERM);
     // The file is a store like any other.
@@ -164,5 +171,8 @@ fn objects_of_a_store_in_a_file_are_persistent_unless_asked_for_otherwise() {
     assert_eq!(call(&["AtomicLong", "gone", "increment_and_get", "--ephemeral"]), "1");
     assert_eq!(prints(&["--store", &store, "ls", "--json"]), r#"{"key":"kept","type":"AtomicLong"}"#);
     let info = prints(&["--store", &store, "info"]);
-    assert!(info.lines().any(|line| line.starts_with("persistence ") && line.ends_with(" process-crash")), "{info}");
+    assert!(
+        info.lines().any(|line| line.starts_with("persistence ") && line.ends_with(" process-crash")),
+        "{info}"
+    );
 }

@@ -59,4 +59,3 @@ fn a_node_without_io_uring_says_what_to_set() {
     let said = text(&output.stderr);
     assert!(said.contains("io_uring is forbidden") && said.contains("kernel.io_uring_disabled"), "{said}");
 }
-

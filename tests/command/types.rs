@@ -14,7 +14,10 @@ fn types_lists_every_type_and_one_with_its_methods() {
     assert!(map.contains("\nOption: ") || map.contains("\nOption<T>: "), "{map}");
     assert!(prints(&["types", "Object"]).contains("expire_in(ms: u64) -> bool"));
     let semaphore = prints(&["types", "Semaphore"]);
-    assert!(semaphore.contains("created by --create, with permits: u64, unowned: bool = false"), "{semaphore}");
+    assert!(
+        semaphore.contains("created by --create, with permits: u64, unowned: bool = false"),
+        "{semaphore}"
+    );
     let unknown = complains(2, &["types", "Lamp"]);
     assert!(unknown.contains("AtomicLong"), "{unknown}");
     complains(2, &["--store", "x", "types"]);
@@ -36,6 +39,9 @@ fn types_are_told_to_programs_with_all_that_the_registry_knows() {
         }
     }
     let reducer: serde_json::Value = serde_json::from_str(&prints(&["types", "Reducer", "--json"])).unwrap();
-    assert_eq!(reducer["creation"][3], serde_json::json!({"name": "op", "type": "MergeOp", "default": "sum"}));
+    assert_eq!(
+        reducer["creation"][3],
+        serde_json::json!({"name": "op", "type": "MergeOp", "default": "sum"})
+    );
     assert_eq!(reducer["created_by_first_call"], false);
 }

@@ -28,7 +28,8 @@ fn a_call_that_waits_is_shown_with_its_object_its_method_and_its_time() {
     let wait = &told["waits"][0];
     assert_eq!((&wait["type"], &wait["key"]), (&"CountDownLatch".into(), &"go \"on\"".into()));
     assert_eq!((&wait["method"], &wait["holders"]), (&"wait".into(), &Value::Array(vec![])));
-    let (since, until_ms) = (wait["since_unix_ms"].as_u64().unwrap(), wait["deadline_unix_ms"].as_u64().unwrap());
+    let (since, until_ms) =
+        (wait["since_unix_ms"].as_u64().unwrap(), wait["deadline_unix_ms"].as_u64().unwrap());
     assert_eq!(until_ms - since, 3_600_000);
     assert_eq!(told["cycles"], Value::Array(vec![]));
     let line = server.prints(&["waits"]);
@@ -74,7 +75,25 @@ fn a_deadlock_of_two_mutexes_is_told_in_words_and_once() {
     assert_eq!(lines.len(), 4, "{words}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("Mutex \"y\": lock by ")).count(), 2, "{words}");
     let told: Vec<_> = lines[3].split(' ').collect();
-    let [_, a, "waits", "for", "Mutex", x, "held", "by", b, "who", "waits", "for", "Mutex", y, "held", "by", again] = told[..]
+    let [
+        _,
+        a,
+        "waits",
+        "for",
+        "Mutex",
+        x,
+        "held",
+        "by",
+        b,
+        "who",
+        "waits",
+        "for",
+        "Mutex",
+        y,
+        "held",
+        "by",
+        again,
+    ] = told[..]
     else {
         panic!("{words}");
     };
@@ -92,13 +111,21 @@ fn a_deadlock_of_two_mutexes_is_told_in_words_and_once() {
 fn a_cycle_of_sessions_is_a_possible_deadlock() {
     let Some(server) = Server::start() else { return };
     let stores = [(); 2].map(|()| Store::connect(&server.address).unwrap());
-    let permits: Vec<_> = ["s", "t"].iter().zip(&stores).map(|(key, store)| store.semaphore(key, 1).permit(1).unwrap()).collect();
+    let permits: Vec<_> = ["s", "t"]
+        .iter()
+        .zip(&stores)
+        .map(|(key, store)| store.semaphore(key, 1).permit(1).unwrap())
+        .collect();
     let [one, two] = stores.clone();
     let waiting = [(one, "t"), (two, "s")]
         .map(|(store, key)| thread::spawn(move || store.semaphore(key, 1).permit(1).map(drop)));
     until("both wait", || count(&server) == 2);
     let told = waits(&server);
-    assert_eq!((told["cycles"].as_array().unwrap().len(), &told["cycles"][0]["certain"]), (1, &false.into()), "{told}");
+    assert_eq!(
+        (told["cycles"].as_array().unwrap().len(), &told["cycles"][0]["certain"]),
+        (1, &false.into()),
+        "{told}"
+    );
     let words = server.prints(&["waits"]);
     assert!(words.contains("(1 permits)") && words.contains("\npossible deadlock: "), "{words}");
     drop(permits);

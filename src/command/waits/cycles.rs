@@ -253,7 +253,10 @@ mod tests {
     }
 
     fn calls(cycles: &[Cycle]) -> Vec<(Vec<usize>, bool)> {
-        cycles.iter().map(|cycle| (cycle.steps.iter().map(|step| step.wait).collect(), cycle.certain)).collect()
+        cycles
+            .iter()
+            .map(|cycle| (cycle.steps.iter().map(|step| step.wait).collect(), cycle.certain))
+            .collect()
     }
 
     const A: Who<'_> = ("a", Some(1));
@@ -286,7 +289,10 @@ mod tests {
     fn two_owners_of_a_session_are_two() {
         let other = ("a", Some(2));
         assert_eq!(find_cycles(&[wait(A, "x", &[B]), wait(B, "y", &[other])]), []);
-        assert_eq!(calls(&find_cycles(&[wait(A, "x", &[other]), wait(other, "y", &[A])])), [(vec![0, 1], true)]);
+        assert_eq!(
+            calls(&find_cycles(&[wait(A, "x", &[other]), wait(other, "y", &[A])])),
+            [(vec![0, 1], true)]
+        );
     }
 
     #[test]
@@ -357,9 +363,8 @@ mod tests {
                 (sessions[random.usize(..4)], owner)
             };
             let count = 1 + seed as usize % 9;
-            let waits: Vec<_> = (0..count)
-                .map(|n| wait(who(), &format!("object {n}"), &[who(), who()][..n % 3]))
-                .collect();
+            let waits: Vec<_> =
+                (0..count).map(|n| wait(who(), &format!("object {n}"), &[who(), who()][..n % 3])).collect();
             let cycles = find_cycles(&waits);
             let mut found = vec![false; count];
             for cycle in &cycles {

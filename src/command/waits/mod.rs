@@ -29,9 +29,8 @@ impl WaitsArguments {
             // beginning of the second, all at once.
             let later = store.waits()?;
             let still: BTreeSet<_> = later.iter().map(call_name).collect();
-            cycles.retain(|cycle| {
-                cycle.steps.iter().all(|step| still.contains(&call_name(&waits[step.wait])))
-            });
+            cycles
+                .retain(|cycle| cycle.steps.iter().all(|step| still.contains(&call_name(&waits[step.wait]))));
         }
         if json {
             let facts = json!({
@@ -115,7 +114,8 @@ impl Names {
             waits.iter().map(|wait| wait.session.as_str()).chain(holders).collect();
         let longest = sessions.iter().map(|session| session.len()).max().unwrap_or(0);
         let tells_apart = |digits: &usize| {
-            let beginnings: BTreeSet<_> = sessions.iter().map(|session| beginning(session, *digits)).collect();
+            let beginnings: BTreeSet<_> =
+                sessions.iter().map(|session| beginning(session, *digits)).collect();
             beginnings.len() == sessions.len()
         };
         Names { digits: (DIGITS_MIN..longest).find(tells_apart).unwrap_or(longest) }
@@ -187,7 +187,11 @@ mod tests {
             owner: Some(1),
             since_unix_ms: 1_000,
             deadline_unix_ms: None,
-            holders: vec![BlockedBy { session: holder.to_owned(), owner: Some(1), what: "the lock".to_owned() }],
+            holders: vec![BlockedBy {
+                session: holder.to_owned(),
+                owner: Some(1),
+                what: "the lock".to_owned(),
+            }],
         }
     }
 
