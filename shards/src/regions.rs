@@ -185,7 +185,8 @@ impl Regions {
             epoch = next_epoch(&data.region, epoch_min)
                 .map_err(|source| OpenError::Objects { path: data.path.clone(), source })?;
         }
-        let options = RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
+        let options =
+            RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
         let bytes = first_bytes(FIRST_MEMORY_BYTES, count, memory_max, "the memory of ephemeral objects")?;
         let memory = Region::unshared(bytes, &options)
             .map_err(|source| OpenError::Memory(Box::new(source)))?;
@@ -285,7 +286,9 @@ impl Data {
         let found = region.heap().shard_count();
         if let Some(wanted) = shards.filter(|&wanted| wanted != found) {
             // Nothing was changed yet.
-            region.close().map_err(|source| OpenError::Close { path: path.clone(), source: Box::new(source) })?;
+            region
+                .close()
+                .map_err(|source| OpenError::Close { path: path.clone(), source: Box::new(source) })?;
             return Err(OpenError::OtherShards { path, found, wanted });
         }
         Ok(Data { path, region: Arc::new(region), bytes_max })

@@ -139,6 +139,14 @@ fn object_as_json(object: &SavedObject) -> Value {
         "outcome": object.outcome.name(),
         "saved": saved,
         "missing": missing,
+        "bundles": object.bundles.map(|bundles| {
+            json!({
+                "whole": bundles.whole,
+                "part": bundles.partial,
+                "lost": bundles.lost,
+                "values_damaged": bundles.values_damaged,
+            })
+        }),
         "verified": object.is_verified,
         "damage": damage_as_json(&object.damage),
         "damage_count": object.damage_count,

@@ -249,7 +249,9 @@ impl Books {
         }
         let (first, last) = (seeded_key(session, 0, 0), seeded_key(session, u32::MAX, u64::MAX));
         let mut keys = Vec::new();
-        for pair in self.seeded.range(&*block, &first[..]..=&last[..]).map_err(refuse)?.take(PART as usize / 4) {
+        for pair in
+            self.seeded.range(&*block, &first[..]..=&last[..]).map_err(refuse)?.take(PART as usize / 4)
+        {
             keys.push(pair.map_err(refuse)?.0);
         }
         for key in &keys {
@@ -279,13 +281,18 @@ impl Books {
 
     pub(super) fn waiters<V: View>(&self, view: &V) -> Result<Vec<(WaiterId, WaiterRecord)>, CallError> {
         let all = all_of(self.waiters, view)?;
-        let waiters = all.iter().map(|(key, value)| {
-            Ok((WaiterId::from_key(key)?, read(value, "a waiting call's record")?))
-        });
+        let waiters = all
+            .iter()
+            .map(|(key, value)| Ok((WaiterId::from_key(key)?, read(value, "a waiting call's record")?)));
         waiters.collect()
     }
 
-    pub(super) fn hold(&self, block: &mut Block<'_>, session: SessionId, name: &[u8]) -> Result<(), CallError> {
+    pub(super) fn hold(
+        &self,
+        block: &mut Block<'_>,
+        session: SessionId,
+        name: &[u8],
+    ) -> Result<(), CallError> {
         self.holds.insert(block, &hold_key(session, name), &[]).map(drop).map_err(refuse)
     }
 

@@ -5,9 +5,13 @@
 
 mod barrier;
 mod bytes_and_reference;
+mod condition;
 mod crucial;
 mod driver;
+mod election;
 mod events;
+mod exchanger;
+mod flag;
 mod hostile;
 mod list;
 mod map;
@@ -15,6 +19,10 @@ mod memory;
 mod merge;
 mod mutex;
 mod numbers;
+mod phaser;
+mod reducer;
+mod rendezvous;
 mod rest;
+mod rw_lock;
 mod semaphore;
 mod waiting;
