@@ -84,7 +84,9 @@ pub enum OpenError {
         source: Box<CloseError>,
     },
     /// A bound is below what an empty store takes.
-    #[error("{what} may have at most {bytes_max} bytes, and an empty store with {shards} shards takes {bytes}")]
+    #[error(
+        "{what} may have at most {bytes_max} bytes, and an empty store with {shards} shards takes {bytes}"
+    )]
     TooLittle {
         /// Of what: memory, or the file.
         what: &'static str,
@@ -188,8 +190,8 @@ impl Regions {
         let options =
             RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
         let bytes = first_bytes(FIRST_MEMORY_BYTES, count, memory_max, "the memory of ephemeral objects")?;
-        let memory = Region::unshared(bytes, &options)
-            .map_err(|source| OpenError::Memory(Box::new(source)))?;
+        let memory =
+            Region::unshared(bytes, &options).map_err(|source| OpenError::Memory(Box::new(source)))?;
         Ok(Regions { shards: count, epoch, memory: Arc::new(memory), memory_max, data })
     }
 

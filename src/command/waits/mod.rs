@@ -54,8 +54,10 @@ impl WaitsArguments {
     }
 }
 
-/// What makes a waiting call itself: its place in its session, and who holds what it waits for.
-fn call_name(wait: &WaitInfo) -> (&str, u32, u64, Vec<(&str, Option<u64>)>) {
+/// What makes a waiting call itself: its session, its place in it, and who holds what it waits for.
+type CallName<'a> = (&'a str, u32, u64, Vec<(&'a str, Option<u64>)>);
+
+fn call_name(wait: &WaitInfo) -> CallName<'_> {
     let holders = wait.holders.iter().map(|holder| (holder.session.as_str(), holder.owner));
     (&wait.session, wait.slot, wait.sequence, holders.collect())
 }
