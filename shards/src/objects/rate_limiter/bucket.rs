@@ -46,7 +46,8 @@ impl Bucket {
 
     /// Whether stored bytes have given one that can be.
     pub(super) fn is_sound(&self) -> bool {
-        check_rate(self.permits, self.period_us / 1_000, self.burst).is_ok() && self.period_us % 1_000 == 0
+        check_rate(self.permits, self.period_us / 1_000, self.burst).is_ok()
+            && self.period_us.is_multiple_of(1_000)
     }
 
     /// How many permits there can be.
@@ -89,8 +90,8 @@ impl Bucket {
     }
 
     /// Whether so many permits are there.
-    pub(super) fn has(&self, permits: u64) -> bool {
-        self.parts(permits.into()) <= self.level
+    pub(super) fn has(&self, permits: u128) -> bool {
+        self.parts(permits) <= self.level
     }
 
     /// Takes permits, which are there.
@@ -148,9 +149,9 @@ mod tests {
             bucket.take(u64::MAX);
             let due_us = bucket.due_us(wanted.into());
             bucket.fill(due_us - 1);
-            assert!(!bucket.has(wanted), "{permits} in {period_ms}");
+            assert!(!bucket.has(wanted.into()), "{permits} in {period_ms}");
             bucket.fill(due_us);
-            assert!(bucket.has(wanted), "{permits} in {period_ms}");
+            assert!(bucket.has(wanted.into()), "{permits} in {period_ms}");
         }
     }
 

@@ -44,8 +44,9 @@ fn wide(op: MergeOp, left: i64, right: i64) -> Option<i128> {
 /// Joins all or, if one cannot be, none; and says whether it did.
 fn join(op: MergeOp, model: &mut [i64], new: &[i64]) -> bool {
     let pairs = model.iter().zip(new);
-    let joined: Option<Vec<i64>> =
-        pairs.map(|(left, right)| wide(op, *left, *right).and_then(|joined| joined.try_into().ok())).collect();
+    let joined: Option<Vec<i64>> = pairs
+        .map(|(left, right)| wide(op, *left, *right).and_then(|joined| joined.try_into().ok()))
+        .collect();
     if let Some(joined) = &joined {
         model.copy_from_slice(joined);
     }
@@ -67,7 +68,10 @@ fn numbers() -> impl Strategy<Value = Vec<i64>> {
 fn checked<T: PartialEq + std::fmt::Debug>(result: Result<T, CallError>, expected: Option<T>, what: &str) {
     match (result, expected) {
         (Ok(result), Some(expected)) => assert_eq!(result, expected, "{what}"),
-        (Err(CallError::BadArgument { .. } | CallError::WrongType { .. } | CallError::OutOfBounds { .. }), None) => {}
+        (
+            Err(CallError::BadArgument { .. } | CallError::WrongType { .. } | CallError::OutOfBounds { .. }),
+            None,
+        ) => {}
         (result, expected) => panic!("{what}: {result:?}, not {expected:?}"),
     }
 }
@@ -284,7 +288,9 @@ fn an_error_in_the_last_number_leaves_the_first_as_it_was() {
 #[test]
 fn nothing_and_too_much_are_refused_and_the_most_works() {
     const MAX: u32 = 1 << 21;
-    for (rows, cols, bad) in [(0, 1, 0), (1, 0, 0), (MAX, 2, 1), (u32::MAX, u32::MAX, 1), ((1 << 16) + 1, 32, 1)] {
+    for (rows, cols, bad) in
+        [(0, 1, 0), (1, 0, 0), (MAX, 2, 1), (u32::MAX, u32::MAX, 1), ((1 << 16) + 1, 32, 1)]
+    {
         let result = matrix(rows, cols, NumberKind::F64, 0).call(1, Rows {});
         match bad {
             0 => assert!(matches!(result, Err(CallError::BadArgument { .. })), "{rows} x {cols}: {result:?}"),

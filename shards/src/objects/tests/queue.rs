@@ -212,7 +212,8 @@ fn a_drain_that_makes_room_for_a_thousand_lets_all_of_them_in_in_order() {
     const CAPACITY: u64 = 1_000;
     let mut shard = bounded(CAPACITY);
     (0..CAPACITY).for_each(|n| shard.expect(Offer { value: value(n) }, true));
-    let calls: Vec<_> = (0..CAPACITY + 5).map(|n| put(&mut shard, (n % 7) as u128 + 2, CAPACITY + n)).collect();
+    let calls: Vec<_> =
+        (0..CAPACITY + 5).map(|n| put(&mut shard, (n % 7) as u128 + 2, CAPACITY + n)).collect();
     shard.expect(Drain { n: u32::MAX }, (0..CAPACITY).map(value).collect());
     for call in &calls[..CAPACITY as usize] {
         assert_eq!(shard.take_answer(call), Some(Ok(())));
@@ -230,7 +231,7 @@ fn a_drain_takes_no_more_than_a_frame_can_carry() {
     shard.expect(Put { value: largest(1), timeout_ms: None }, ());
     shard.expect(Put { value: largest(2), timeout_ms: None }, ());
     let waiting = shard.begin(2, Put { value: largest(3), timeout_ms: None });
-    assert!(2 * VALUE_BYTES_MAX + 64 > ANSWER_BYTES_MAX);
+    const { assert!(2 * VALUE_BYTES_MAX + 64 > ANSWER_BYTES_MAX) }
     shard.expect(Drain { n: 9 }, vec![largest(1)]);
     assert_eq!(shard.take_answer(&waiting), Some(Ok(())));
     shard.expect(Drain { n: 0 }, vec![]);

@@ -165,7 +165,11 @@ fn who_cannot_get_permits_in_time_is_told_at_once_and_takes_no_place_in_the_queu
     let first = acquire(&mut shard, 2, 2, Some(20));
     assert!(shard.waits(&first), "just in time");
     let late = acquire(&mut shard, 3, 1, Some(29));
-    assert_eq!(shard.take_answer(&late), Some(Err(CallError::TimedOut)), "behind the first it has to wait 30 ms");
+    assert_eq!(
+        shard.take_answer(&late),
+        Some(Err(CallError::TimedOut)),
+        "behind the first it has to wait 30 ms"
+    );
     let in_time = acquire(&mut shard, 4, 1, Some(30));
     shard.pass_ms(20);
     assert_eq!(shard.take_answer(&first), Some(Ok(())), "also if its time-out is the same moment");

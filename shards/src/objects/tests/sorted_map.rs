@@ -272,7 +272,8 @@ fn keys_have_their_limit_and_those_beyond_it_can_still_be_asked_for() {
     shard.expect(Get { key: longest.clone() }, Some(value(1)));
     let insert = |key: &Value| Insert { key: key.clone(), value: value(1) };
     assert_eq!(shard.call(1, insert(&longer)), Err(too_large.clone()));
-    let merge = MergeMany { entries: vec![(value(1), value(1)), (longer.clone(), value(1))], op: MergeOp::Sum };
+    let merge =
+        MergeMany { entries: vec![(value(1), value(1)), (longer.clone(), value(1))], op: MergeOp::Sum };
     assert_eq!(shard.call(1, merge), Err(too_large));
     shard.expect(ContainsKey { key: longer.clone() }, false);
     shard.expect(Rank { key: longer.clone() }, 1);
@@ -290,7 +291,11 @@ fn what_no_frame_can_carry_is_too_large_and_pages_end_before_that() {
     assert_eq!(shard.call(1, Top { k: 2 }), Err(CallError::TooLarge { max: ANSWER_BYTES_MAX as u64 }));
     let page = shard.get(Tail { from: value(0), limit: 10 });
     assert_eq!((page.entries.len(), page.next), (1, Some(value(2))));
-    assert_eq!(shard.get(Keys { after: None, limit: 9 }).entries.len(), 2, "keys are not weighed with values");
+    assert_eq!(
+        shard.get(Keys { after: None, limit: 9 }).entries.len(),
+        2,
+        "keys are not weighed with values"
+    );
     let too_large = Value::bytes(&vec![0; VALUE_BYTES_MAX + 1]);
     let insert = Insert { key: value(1), value: too_large };
     assert_eq!(shard.call(1, insert), Err(CallError::TooLarge { max: VALUE_BYTES_MAX as u64 }));

@@ -117,7 +117,8 @@ fn subscribe(cursor: u64, timeout_ms: Option<u64>) -> Subscribe {
 fn a_thousand_subscribers_hear_of_one_value_at_once_and_those_who_are_ahead_of_theirs() {
     let mut shard = TestShard::new::<Type>(Creation { retain: 2 });
     let now: Vec<_> = (0..1_000).map(|n| shard.begin(n % 7 + 2, subscribe(0, None))).collect();
-    let ahead: Vec<_> = (0..1_000).map(|n| shard.begin(n % 7 + 2, subscribe(n as u64 % 2 + 1, None))).collect();
+    let ahead: Vec<_> =
+        (0..1_000).map(|n| shard.begin(n % 7 + 2, subscribe(n as u64 % 2 + 1, None))).collect();
     for position in 0..3 {
         shard.expect(Publish { value: value(position) }, position);
         let page = TopicPage { entries: entries([position]), next: position + 1, missed: 0 };

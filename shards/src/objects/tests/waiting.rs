@@ -202,7 +202,14 @@ impl<M: Model> Run<M> {
                 let id = self.made.len();
                 let deadline_ms = M::timeout_ms(&wait).map(|ms| self.now_ms + ms);
                 let sent = wait.clone().begin(&mut self.shard, session);
-                let made = Made { wait: wait.clone(), sent, deadline_ms, buried: false, failed_at_once: false, answer: None };
+                let made = Made {
+                    wait: wait.clone(),
+                    sent,
+                    deadline_ms,
+                    buried: false,
+                    failed_at_once: false,
+                    answer: None,
+                };
                 self.made.push(made);
                 self.model.wait(id, session, wait, &mut self.ends);
                 self.made[id].failed_at_once = matches!(self.ends.get(&id), Some(Err(_)));
