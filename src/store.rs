@@ -34,16 +34,18 @@ impl Store {
         Store::embedded(EmbeddedStore::in_memory(&EmbeddedOptions::default()))
     }
 
-    /// A store in this process whose objects are kept in a file, which is created if it is absent.
+    /// A store in this process whose objects are kept in a file, unless their handles are
+    /// [`ephemeral`](crate::handles::AtomicLong::ephemeral). The file is created if it is absent.
     ///
-    /// What a call has changed is there when it returns, and survives the end of the process at any instruction. It does not survive
-    /// that the machine stops, unless [`StoreOptions::persistence`] asks for it; the next opening says so then
-    /// ([`OpenError::Unclean`]).
+    /// What a call changed is there when it returns, and survives the end of the process at any instruction; by another
+    /// [`persistence`](StoreOptions::persistence) of the [options](Store::open_with) also that of the machine. Sessions end with
+    /// their process: what they held is given back. If the machine stopped, and that was not to be survived, the next opening
+    /// says so ([`OpenError::Unclean`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Store, OpenError> {
         Store::open_with(path, &StoreOptions::default())
     }
 
-    /// The same with a choice of what objects survive, of shards, of types, and of limits.
+    /// The same with a choice of shards, of types, of what objects survive, and of how large the file may grow.
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Store, OpenError> {
         EmbeddedStore::open(path.as_ref(), options).map(Store::embedded)
     }

@@ -308,7 +308,9 @@ fn each_increment_is_applied_once_whatever_is_cut_and_however_often_the_node_is_
         }
         while left.load(SeqCst) > 0 {
             let calls = node.seen().calls.len();
-            eventually("there are more calls", || node.seen().calls.len() > calls + 60 || left.load(SeqCst) == 0);
+            eventually("there are more calls", || {
+                node.seen().calls.len() > calls + 60 || left.load(SeqCst) == 0
+            });
             node.restart();
         }
     });

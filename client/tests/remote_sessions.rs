@@ -287,8 +287,7 @@ fn sessions_of_one_store_hold_apart() {
 fn threads_of_a_session_that_ends_do_not_mix_it_with_the_next() {
     const THREADS: usize = 8;
     let node = TestNode::small();
-    let store = Store::connect_with(&node.address(), &without_heartbeats()).unwrap();
-    let observer = connect(&node);
+    let (store, observer) = (connect(&node), connect(&node));
     let (done, counts) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -309,7 +308,7 @@ fn threads_of_a_session_that_ends_do_not_mix_it_with_the_next() {
         }
         for _ in 0..4 {
             thread::sleep(Duration::from_millis(100));
-            node.advance(2 * LEASE);
+            node.end_session(node.seen().calls.last().unwrap().session);
         }
     });
     let (made, unknown) = counts.iter().take(THREADS).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
@@ -329,7 +328,8 @@ fn threads_of_a_session_that_ends_do_not_mix_it_with_the_next() {
 
 #[test]
 fn an_idle_session_lives_on_when_its_node_is_restarted() {
-    let node = TestNode::start(NodeOptions { manual_clock: true, persistent: true, ..NodeOptions::default() });
+    let node =
+        TestNode::start(NodeOptions { manual_clock: true, persistent: true, ..NodeOptions::default() });
     let holder = Store::connect_with(&node.address(), &leased()).unwrap();
     holder.semaphore("s", 1).acquire(1).unwrap();
     node.restart();
@@ -354,7 +354,8 @@ fn a_goodbye_finds_its_way_after_a_restart() {
 
 #[test]
 fn a_session_that_expired_is_remembered_across_a_restart() {
-    let node = TestNode::start(NodeOptions { manual_clock: true, persistent: true, ..NodeOptions::default() });
+    let node =
+        TestNode::start(NodeOptions { manual_clock: true, persistent: true, ..NodeOptions::default() });
     let store = Store::connect_with(&node.address(), &without_heartbeats()).unwrap();
     let observer = connect(&node);
     let counter = store.atomic_long("n");

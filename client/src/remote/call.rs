@@ -45,7 +45,8 @@ pub(super) fn make(
     let route = place.stay.incarnation.route(request)?;
     let name = links.session.slots.take()?;
     let (request, delivery) = (*request, Delivery::new(request.kind));
-    UnderWay { links, place, request, route, name, delivery, patience, is_unused: false }.until_answered(result)
+    UnderWay { links, place, request, route, name, delivery, patience, is_unused: false }
+        .until_answered(result)
 }
 
 impl UnderWay<'_> {

@@ -180,7 +180,8 @@ impl Caller for Remote {
             return Ok(());
         }
         links.session.end(true);
-        let (mut backoff, patience) = (Backoff::new(), Patience::new(Instant::now(), self.node.settings.retry_for));
+        let (mut backoff, patience) =
+            (Backoff::new(), Patience::new(Instant::now(), self.node.settings.retry_for));
         loop {
             let deadline = patience.ends().min(Instant::now() + self.node.settings.request_timeout);
             let Err(failure) = links.tell_the_end(deadline) else { return Ok(()) };

@@ -61,10 +61,15 @@ impl Incarnation {
         self.route_to(shard)
     }
 
-    /// Where a call belongs that was encoded for an earlier incarnation.
+    /// Where a call belongs that was encoded for an earlier incarnation: the asynchronous client keeps calls so.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn route_again(&self, call: &Call<'_>) -> Result<Route, CallError> {
         let is_for_shard = call.type_id == shard::Type::ID;
-        self.route_to(if is_for_shard { call.shard } else { shard_of(call.type_id, call.key, self.map.shards) })
+        self.route_to(if is_for_shard {
+            call.shard
+        } else {
+            shard_of(call.type_id, call.key, self.map.shards)
+        })
     }
 
     fn route_to(&self, shard: ShardId) -> Result<Route, CallError> {
@@ -141,7 +146,17 @@ pub(crate) mod tests {
     pub(crate) fn request(key: &str, kind: MethodKind) -> Request<'_> {
         let (creation, shard) = (Creation::Never, None);
         let (epoch, replicas) = (0, None);
-        Request { type_id: 3, key, shard, method: 1, kind, creation, epoch, replicas, arguments: b"arguments" }
+        Request {
+            type_id: 3,
+            key,
+            shard,
+            method: 1,
+            kind,
+            creation,
+            epoch,
+            replicas,
+            arguments: b"arguments",
+        }
     }
 
     #[test]

@@ -46,8 +46,8 @@ impl<T: HasSession> Succession<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::session::{Stay, tests::session};
     use crate::remote::node::tests::incarnation;
+    use crate::remote::session::{Stay, tests::session};
 
     /// A session that made a call.
     fn used(session: Arc<Session>) {

@@ -24,13 +24,16 @@ use socket2::SockRef;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{ReadHalf, WriteHalf},
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     runtime::Handle,
     sync::Notify,
     time::{sleep, sleep_until, timeout},
@@ -60,6 +63,8 @@ pub(super) struct Lane {
     is_closing: AtomicBool,
     /// The session lives while it is closed, so that there is something to end.
     owes_goodbye: AtomicBool,
+    /// How often goodbye may still be said: once more if the connection turns out to have been dead.
+    goodbyes_left: AtomicU8,
     /// Goodbye is said here although no call was sent here.
     says_it_anyway: AtomicBool,
     /// Where the session goes when the node is restarted.
@@ -95,6 +100,7 @@ impl Lane {
             is_started: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             owes_goodbye: AtomicBool::new(false),
+            goodbyes_left: AtomicU8::new(2),
             says_it_anyway: AtomicBool::new(false),
             home,
             found: Mutex::new(None),
@@ -258,8 +264,10 @@ impl Lane {
     fn failed(&self, failure: Failure, pause: Duration) -> bool {
         tracing::debug!(core = self.core, ?failure, "a connection failed");
         if self.is_closing.load(SeqCst) {
-            // The goodbye was lost; the lease ends what the session holds.
-            self.owes_goodbye.store(false, SeqCst);
+            // The goodbye was lost. If it is again, the lease ends what the session holds.
+            if self.goodbyes_left.fetch_sub(1, SeqCst) == 1 {
+                self.owes_goodbye.store(false, SeqCst);
+            }
             return false;
         }
         match failure {
@@ -283,7 +291,9 @@ impl Lane {
 
     fn give_up(&self, pause: Duration, why: &str) {
         let retry_for = self.node.settings.retry_for;
-        self.answering(|in_flight, answers| in_flight.give_up(Instant::now() + pause, retry_for, why, answers));
+        self.answering(|in_flight, answers| {
+            in_flight.give_up(Instant::now() + pause, retry_for, why, answers)
+        });
     }
 
     /// Sleeps for so long, or until the lane is closed.
@@ -305,16 +315,34 @@ impl Lane {
             end = self.write(&mut writer) => end,
             end = self.watch() => end,
         };
-        if matches!(end, End::Closed) {
-            // Answers that nobody reads would reset the connection, and the goodbye might be lost with it.
-            let read_to_end = async {
-                socket.shutdown().await?;
-                while socket.read(&mut [0; 1024]).await? > 0 {}
-                Ok::<_, std::io::Error>(())
-            };
-            let _ = timeout(GOODBYE_MAX, read_to_end).await;
+        match end {
+            End::Closed if self.says_goodbye() => self.see_off(socket, received).await,
+            end => end,
         }
-        end
+    }
+
+    /// Waits for the answer to the heartbeat behind a goodbye, which says that the goodbye was read.
+    async fn see_off(&self, socket: &mut TcpStream, received: &mut dial::Received) -> End {
+        let mut was_heard = false;
+        let answer = async {
+            while !was_heard {
+                received.more(socket).await?;
+                received.frames(FRAME_BYTES_MAX, |frame| {
+                    was_heard |= matches!(frame, Frame::Alive { .. });
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        };
+        match timeout(GOODBYE_MAX, answer).await {
+            Ok(Ok(())) => {
+                // The connection ends in order.
+                let _ = socket.shutdown().await;
+                End::Closed
+            }
+            Ok(Err(failure)) => End::Failed(failure),
+            Err(_) => End::Failed(Failure::Passing("no answer to a goodbye".to_owned())),
+        }
     }
 
     async fn read(
@@ -352,6 +380,7 @@ impl Lane {
                     return End::Closed;
                 }
                 Frame::Goodbye.encode(&mut batch);
+                Frame::Heartbeat.encode(&mut batch);
             } else if !self.in_flight().take(&mut batch) {
                 self.changed.notified().await;
                 continue;

@@ -76,7 +76,9 @@ impl<M: Mode> StoreOf<M> {
         Object::<M>::shard(self.caller.clone(), shard).call(make, move |page| {
             let next = match page.next {
                 Some(position) => Some(ListCursor { shard, position: Some(position) }),
-                None => next_shard(shard, M::shards(&caller)?).map(|shard| ListCursor { shard, position: None }),
+                None => {
+                    next_shard(shard, M::shards(&caller)?).map(|shard| ListCursor { shard, position: None })
+                }
             };
             Ok(Page { entries: page.entries.into_iter().map(listed).collect(), next })
         })

@@ -1,9 +1,9 @@
 use super::*;
 use crate::handles::tests::{Brought, Fake, encoded};
-use abide_net::codec;
+use abide_net::{Value, codec};
 use abide_schema::{
     ObjectName, Page,
-    types::{map, shard},
+    types::{atomic_long, map, semaphore, shard},
 };
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
@@ -155,7 +155,8 @@ fn methods_of_every_object_are_called_by_name_on_each_type() {
 fn what_is_called_by_a_wrong_name_or_with_wrong_arguments_is_not_sent() {
     let fake = Fake::answering(&());
     let store = Store::of(fake.clone());
-    let call = |type_name, key, method, arguments| store.call_json(type_name, key, method, arguments, None, None);
+    let call =
+        |type_name, key, method, arguments| store.call_json(type_name, key, method, arguments, None, None);
     let text = |result: Result<serde_json::Value, CallError>| match result {
         Err(CallError::NoSuchMethod { name }) => name,
         other => panic!("{other:?}"),

@@ -1,30 +1,64 @@
-//! Calls that wait, over all shards.
+//! Who waits: the calls that are blocked in a store's objects, shard by shard.
 
-use super::Store;
-use crate::{handles::object::Object, mode::Blocking};
-use abide_net::CallError;
-use abide_schema::{WaitInfo, types::shard};
+use super::{Store, StoreOf, list::next_shard};
+use crate::{
+    handles::{Paged, object::Object},
+    mode::Mode,
+};
+use abide_schema::{Page, WaitInfo, types::shard};
+use serde::{Deserialize, Serialize};
 
-/// Calls of a page. With a hundred holders each, which is as many as are told, they are some ten megabytes.
-const PAGE_ENTRIES: u32 = 1_000;
+/// Where a page of waiting calls begins. Stays good while calls come and go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitsCursor {
+    /// The shard that is looked at.
+    shard: u32,
+    /// Its own cursor.
+    position: u64,
+}
+
+impl<M: Mode> StoreOf<M> {
+    /// At most `limit` calls that wait, from a cursor: the default one at first, then the `next` of the page before. A page is of
+    /// one shard and can be empty: there are no more when there is no `next`.
+    pub fn waits_page(&self, cursor: WaitsCursor, limit: u32) -> M::Output<Page<WaitInfo, WaitsCursor>> {
+        let (caller, WaitsCursor { shard, position }) = (self.caller.clone(), cursor);
+        Object::<M>::shard(self.caller.clone(), shard).call(
+            || Ok(shard::Waits { cursor: position, limit }),
+            move |page| {
+                let next = match page.next {
+                    Some(position) => Some(WaitsCursor { shard, position }),
+                    None => {
+                        next_shard(shard, M::shards(&caller)?).map(|shard| WaitsCursor { shard, position: 0 })
+                    }
+                };
+                Ok(Page { entries: page.entries, next })
+            },
+        )
+    }
+}
 
 impl Store {
-    /// Every call that waits in an object of the store: shard by shard, and in each in the order of asking. Who made it, since when, and
-    /// who holds what it waits for.
+    /// The calls that wait in the store's objects, and who holds what they wait for, fetched
+    /// [page by page](StoreOf::waits_page): those of one shard in the order of asking, then those of the next.
     ///
-    /// The shards are asked one after the other and page by page, so calls that came or went meanwhile may be there or not.
-    pub fn waits(&self) -> Result<Vec<WaitInfo>, CallError> {
-        let mut waits = Vec::new();
-        for shard in 0..self.caller.shards()? {
-            let mut cursor = Some(0);
-            while let Some(from) = cursor {
-                let asked = Object::<Blocking>::shard(self.caller.clone(), shard);
-                let page = asked.call(|| Ok(shard::Waits { cursor: from, limit: PAGE_ENTRIES }), Ok)?;
-                waits.extend(page.entries);
-                cursor = page.next;
-            }
-        }
-        Ok(waits)
+    /// ```no_run
+    /// # use abide_client::Store;
+    /// # fn main() -> Result<(), abide_client::CallError> {
+    /// for wait in Store::current()?.waits() {
+    ///     let wait = wait?;
+    ///     println!("{} {}: {} waits", wait.type_name, wait.object.key, wait.method);
+    ///     for holder in wait.holders {
+    ///         println!("    for session {}, which holds {}", holder.session, holder.what);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn waits(&self) -> Paged<WaitInfo> {
+        let store = self.clone();
+        Paged::new(move |cursor: Option<&WaitsCursor>, limit| {
+            store.waits_page(cursor.copied().unwrap_or_default(), limit)
+        })
     }
 }
 
@@ -61,7 +95,7 @@ mod tests {
             encoded(&Page { entries, next: Some(next).filter(|next| *next < u64::from(shard)) })
         });
         fake.shards.store(4, SeqCst);
-        let waits = Store::of(fake).waits().unwrap();
+        let waits: Vec<_> = Store::of(fake).waits().map(Result::unwrap).collect();
         assert_eq!(waits, [wait(1, 1), wait(2, 1), wait(2, 2), wait(3, 1), wait(3, 2), wait(3, 3)]);
     }
 }

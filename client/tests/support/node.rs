@@ -11,7 +11,6 @@ use abide_shards::{
     regions::{DataOptions, Regions},
     shard::{Limits, Origin, SessionId, SessionTerms, ShardConfig},
 };
-use tempfile::TempDir;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream},
@@ -23,6 +22,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tempfile::TempDir;
 
 /// How a node is set up.
 #[derive(Debug, Clone)]
@@ -176,6 +176,11 @@ impl TestNode {
     /// Connections accepted so far, by all cores.
     pub fn connections_opened(&self) -> usize {
         self.seen().connections.iter().sum()
+    }
+
+    /// Has the session end, as if its lease had: the next call of it is told.
+    pub fn end_session(&self, session: u128) {
+        self.shared.apply_everywhere(Event::Goodbye { session: SessionId(session) });
     }
 
     /// Whether a shard knows the session.

@@ -17,12 +17,12 @@ pub(crate) struct WaitsArguments {}
 
 impl WaitsArguments {
     pub(crate) fn run(self, store: &Store, json: bool) -> Result<(), Failure> {
-        let waits = store.waits()?;
+        let waits: Vec<_> = store.waits().collect::<Result<_, _>>()?;
         let mut cycles = find_cycles(&waits);
         if !cycles.is_empty() {
             // The shards were asked one after the other. Calls that wait in both looks have waited from the end of the first to the
             // beginning of the second, all at once.
-            let later = store.waits()?;
+            let later: Vec<_> = store.waits().collect::<Result<_, _>>()?;
             let still: BTreeSet<_> = later.iter().map(call_name).collect();
             cycles
                 .retain(|cycle| cycle.steps.iter().all(|step| still.contains(&call_name(&waits[step.wait]))));

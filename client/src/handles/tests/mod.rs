@@ -2,6 +2,8 @@
 
 mod asynchronous;
 mod guards;
+mod library;
+mod monitors;
 mod seam;
 mod values;
 
@@ -145,6 +147,22 @@ impl Fake {
     fn make(&self, call: Recorded) -> Result<(u64, Vec<u8>), CallError> {
         self.calls.lock().unwrap().push(call.clone());
         (self.answer)(&call).map(|bytes| (self.epoch.load(SeqCst), bytes))
+    }
+}
+
+/// What a node knows of an object of this version.
+fn info(version: u64) -> abide_schema::ObjectInfo {
+    abide_schema::ObjectInfo {
+        type_name: "Set".to_owned(),
+        key: "s".to_owned(),
+        bytes: 1,
+        created_unix_ms: 2,
+        last_call_unix_ms: 3,
+        version,
+        waiters: 0,
+        replicas: 1,
+        persistent: false,
+        expires_unix_ms: None,
     }
 }
 

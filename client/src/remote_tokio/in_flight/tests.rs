@@ -339,3 +339,66 @@ fn the_flags_of_an_encoded_call_can_be_changed() {
         assert_eq!(changed, encoded(first, retry));
     }
 }
+
+/// All calls of one incarnation go on in the next.
+fn restart(driver: &mut Driver) -> Driver {
+    let mut next = Driver::in_epoch(8, driver.session.clone());
+    for mut call in driver.calls.leave() {
+        let route = call.route_again(&next.stay.incarnation, driver.stay.epoch()).unwrap();
+        next.calls.take_in(call, route);
+    }
+    next.calls.up(next.now);
+    next
+}
+
+#[test]
+fn calls_go_on_in_the_next_incarnation_under_their_names_and_in_their_order() {
+    let mut driver = Driver::up();
+    let (known, mut answer_known) = driver.start("lock", Write);
+    driver.written();
+    driver.reply(known, Ok(b""));
+    answer_known.try_recv().unwrap().unwrap();
+    let (lock, _) = driver.start("lock", Wait);
+    driver.calls.cancel(lock);
+    let (unlock, mut answer) = driver.start("lock", Write);
+    driver.written();
+    let mut next = restart(&mut driver);
+    // The shard is contacted for the first time, and the lock is cancelled before the unlock.
+    let again = [call("lock", lock, true, true), Seen::Cancel(lock), call("lock", unlock, true, true)];
+    assert_eq!(next.written(), again);
+    assert!(!driver.calls.needs_connection());
+    driver.reply(unlock, Ok(b"of the node that is gone"));
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+    next.reply(unlock, Ok(b"unlocked"));
+    assert_eq!(answer.try_recv(), Ok(Ok((8, b"unlocked".to_vec()))), "with the epoch that answered");
+    next.reply(lock, Err(&CallError::Cancelled));
+    assert_eq!(next.session.slots.under_way(), 0);
+}
+
+#[test]
+fn a_call_that_comes_too_late_for_an_incarnation_comes_back() {
+    let mut driver = Driver::up();
+    let _next = restart(&mut driver);
+    let (sender, _receiver) = channel();
+    let request = request("a", Write);
+    let route = driver.stay.incarnation.route(&request).unwrap();
+    let refused = driver.calls.start(driver.now, &request, route, sender);
+    assert!(matches!(refused, Err(Refused::Moved(_))), "{refused:?}");
+    assert_eq!(driver.session.slots.under_way(), 0);
+}
+
+#[test]
+fn a_change_that_may_have_been_made_says_that_it_has_seen_its_object() {
+    let mut driver = Driver::up();
+    let (_, _answer) = driver.start("a", Write);
+    driver.written();
+    let (_, _other) = driver.start("b", Write);
+    let mut next = restart(&mut driver);
+    let (mut batch, mut used, mut epochs) = (Vec::new(), 0, Vec::new());
+    next.calls.take(&mut batch);
+    while let Next::Frame(Frame::Call(call), length) = next_frame(&batch[used..], 1 << 20).unwrap() {
+        used += length;
+        epochs.push((call.key.to_owned(), call.epoch));
+    }
+    assert_eq!(epochs, [("a".to_owned(), 7), ("b".to_owned(), 0)], "nothing of the other one was sent");
+}

@@ -377,3 +377,14 @@ fn who_holds_the_lock_is_told_to_whoever_asks_for_those_who_wait() {
     let blocked = BlockedBy { session: format!("{:032x}", 1), owner: Some(5), what: "the lock".to_owned() };
     assert_eq!(shard.holders(), [blocked]);
 }
+
+#[test]
+fn nobody_holds_the_lock_or_waits_after_a_store_was_closed() {
+    let mut shard = condition();
+    wait(&mut shard, 2, 0, 2, None);
+    let token = shard.get(Lock { owner: 0, timeout_ms: None });
+    let mut shard = shard.reopen();
+    shard.expect(Waiting {}, 0);
+    shard.expect(TryLock { owner: 0 }, Some(token + 1));
+    shard.expect(NotifyOne { owner: 0 }, false);
+}
