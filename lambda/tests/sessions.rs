@@ -56,6 +56,14 @@ impl Caller for Sessions {
         Ok(Arc::new(Sessions { live, ever, number, broken: false }))
     }
 
+    fn seeded_session(&self, _: u128) -> Result<Arc<dyn Caller>, CallError> {
+        self.new_session()
+    }
+
+    fn end_session(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
     fn address(&self) -> Option<String> {
         None
     }

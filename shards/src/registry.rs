@@ -9,6 +9,10 @@ use abide_net::{CallError, codec};
 use abide_schema::{BlockedBy, ObjectType, TypeInfo};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Makes one call of the object with these fields. A result is appended to the vector.
+pub(crate) type CallObject =
+    fn(Fields, &mut Context<'_, '_>, u16, &[u8], &mut Vec<u8>) -> Result<Progress, CallError>;
+
 /// One type of a [`Registry`]: its description, and its methods for an object with given fields.
 #[derive(Clone, Copy)]
 pub struct RegisteredType {
@@ -16,8 +20,7 @@ pub struct RegisteredType {
     pub info: &'static TypeInfo,
     pub(crate) fields: u32,
     pub(crate) create: fn(Fields, &mut Context<'_, '_>, &[u8]) -> Result<(), CallError>,
-    pub(crate) call:
-        fn(Fields, &mut Context<'_, '_>, u16, &[u8], &mut Vec<u8>) -> Result<Progress, CallError>,
+    pub(crate) call: CallObject,
     pub(crate) waiter_gone: fn(Fields, &mut Context<'_, '_>, WaiterId, Gone) -> Result<Leaves, CallError>,
     pub(crate) session_ended: fn(Fields, &mut Context<'_, '_>, SessionId) -> Result<(), CallError>,
     pub(crate) alarm: fn(Fields, &mut Context<'_, '_>) -> Result<(), CallError>,
@@ -98,5 +101,24 @@ impl Registry {
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.types.all().map(|known| known.info.name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abide_schema::BUILT_IN;
+
+    /// The documentation and `abide types` are made of [`BUILT_IN`], so that it is the very table that serves calls.
+    #[test]
+    fn every_type_that_is_documented_is_served_and_no_other() {
+        let registry = Registry::built_in();
+        let missing: Vec<_> = BUILT_IN
+            .iter()
+            .filter(|info| registry.get(info.id).is_none_or(|served| !std::ptr::eq(served.info, **info)))
+            .map(|info| info.name)
+            .collect();
+        assert!(missing.is_empty(), "declared and documented, but not served: {missing:?}");
+        assert_eq!(registry.types.all().count(), BUILT_IN.len());
     }
 }

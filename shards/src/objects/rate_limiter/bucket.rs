@@ -46,7 +46,8 @@ impl Bucket {
 
     /// Whether stored bytes have given one that can be.
     pub(super) fn is_sound(&self) -> bool {
-        check_rate(self.permits, self.period_us / 1_000, self.burst).is_ok() && self.period_us % 1_000 == 0
+        check_rate(self.permits, self.period_us / 1_000, self.burst).is_ok()
+            && self.period_us.is_multiple_of(1_000)
     }
 
     /// How many permits there can be.

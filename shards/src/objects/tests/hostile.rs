@@ -50,7 +50,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_method_panic(
         creation in prop::option::of(arguments()),
-        calls in prop::collection::vec((0..22_u16, arguments(), 1..4_u128, 0..3_u64), 1..40),
+        calls in prop::collection::vec((0..34_u16, arguments(), 1..4_u128, 0..3_u64), 1..40),
     ) {
         for info in BUILT_IN {
             let defaults = info.default_creation.map(|defaults| defaults());

@@ -120,6 +120,10 @@ pub(super) trait Model {
         other: Self::Other,
         ends: &mut Ends<Output<Self>>,
     );
+    /// So much time passes. Comes before the time-outs that come with it.
+    fn passes(&mut self, ms: u64, ends: &mut Ends<Output<Self>>) {
+        let _ = (ms, ends);
+    }
     /// The time-out of call `id` passes. Says whether it waits on all the same, for something else and without a time-out, or the model
     /// has ended it otherwise.
     fn waits_on(&mut self, id: usize, ends: &mut Ends<Output<Self>>) -> bool {
@@ -230,6 +234,7 @@ impl<M: Model> Run<M> {
             Step::Pass(ms) => {
                 self.now_ms += ms;
                 self.shard.pass_ms(ms);
+                self.model.passes(ms, &mut self.ends);
             }
         }
     }
