@@ -53,6 +53,8 @@ pub struct Request<'a> {
     pub creation: Creation<'a>,
     /// The epoch in which the caller last saw the object, or 0.
     pub epoch: u64,
+    /// On how many nodes the caller wants the object: 0 for an ephemeral one, nothing if it takes it as it is.
+    pub replicas: Option<u8>,
     /// The encoded arguments.
     pub arguments: &'a [u8],
 }
@@ -68,6 +70,15 @@ pub trait Caller: Send + Sync + std::fmt::Debug {
 
     /// A caller for the same objects under a session of its own: what it holds is given back when it is dropped.
     fn new_session(&self) -> Result<Arc<dyn Caller>, CallError>;
+
+    /// A caller for the same objects under a session whose id and sequences come from a seed: a program that runs again with the
+    /// same seed, and makes the same calls, gets the recorded answers of those that an earlier run made. It makes them one after the
+    /// other. When it is dropped, what the session holds stays held until its lease ends, and its answers are kept for an hour
+    /// after that; [`end_session`](Self::end_session) ends it at once.
+    fn seeded_session(&self, seed: u128) -> Result<Arc<dyn Caller>, CallError>;
+
+    /// Ends the session in order: gives back what it holds, and forgets its answers. It makes no more calls.
+    fn end_session(&self) -> Result<(), CallError>;
 
     /// How another process reaches the same objects (an address), or nothing when they live in this process alone.
     fn address(&self) -> Option<String>;

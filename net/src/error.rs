@@ -113,6 +113,18 @@ pub enum CallError {
     /// A future was cancelled, or this call was.
     #[error("cancelled")]
     Cancelled,
+    /// As many calls wait in the object as may. Nothing was done.
+    #[error("as many calls wait in the object as may ({max})")]
+    WaitersFull {
+        /// The limit.
+        max: u64,
+    },
+    /// The stored bytes of the object, or of the shard's books, are damaged. Nothing was changed.
+    #[error("damaged: {reason}")]
+    Damaged {
+        /// Where and how.
+        reason: String,
+    },
 }
 
 impl CallError {

@@ -8,14 +8,17 @@
 //!
 //! 1 HELLO       client -> node, first on a connection, at most 64 bytes
 //!      5 magic[8] "ABIDE\r\n\x1a"   13 u16 version   15 u128 session   31 u32 lease wanted, ms (0: the node's)
+//!     35 u8 flags: 1 the session is seeded
 //! 2 WELCOME     node -> client
 //!      5 magic[8]   13 u16 version   15 u64 epoch   23 u32 lease, ms   27 u32 frame bytes, at most
 //!     31 u32 shards   35 u16 core (the one that answers)   37 u16 cores   39 u16 port of each core
 //! 3 CALL        client -> node
 //!      5 u8 flags   6 u16 type   8 u16 method   10 u32 shard   14 u32 slot   18 u64 sequence
 //!     26 u64 epoch in which the caller last saw the object (0: never)
-//!     34 u16 key bytes   36 u32 creation bytes   40 key   .. creation arguments   .. arguments to the end
+//!     34 u16 key bytes   36 u32 creation bytes   40 u8 replicas wanted (0: ephemeral)
+//!     41 key   .. creation arguments   .. arguments to the end
 //!     flags: 1 retry   2 first contact of this session   4 creation arguments are there   8 they must be equal
+//!            16 the caller wants so many replicas (without it that byte is 0)
 //! 4 REPLY       node -> client
 //!      5 u8 status (0 result, 1 error)   6 u32 slot   10 u64 sequence   18 result, or the error in bincode
 //! 5 HEARTBEAT   client -> node, renews the session's lease; no body
@@ -42,10 +45,10 @@ use crate::{
 pub const MAGIC: [u8; 8] = *b"ABIDE\r\n\x1a";
 
 /// Version of the layout above. A node refuses others.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const LENGTH_BYTES: usize = 4;
-const CALL_HEADER_BYTES: usize = 36;
+const CALL_HEADER_BYTES: usize = 37;
 /// Bytes of a REPLY in front of its result, without the length prefix.
 pub const REPLY_HEADER_BYTES: usize = 14;
 
@@ -113,6 +116,8 @@ pub struct Hello {
     pub session: u128,
     /// The lease that the client wants, in milliseconds; 0 for the node's default.
     pub lease_ms: u32,
+    /// The session's id and its sequences come from a seed: the node keeps its answers for another run of the same program.
+    pub is_seeded: bool,
 }
 
 /// Answers a [`Hello`].
@@ -152,6 +157,8 @@ pub struct Call<'a> {
     pub sequence: u64,
     /// The epoch in which the caller last saw the object, or 0.
     pub epoch: u64,
+    /// On how many nodes the caller wants the object: 0 for an ephemeral one, nothing if it takes it as it is.
+    pub replicas: Option<u8>,
     /// The object's key.
     pub key: &'a str,
     /// Encoded arguments to create the object with, and whether an existing one must have been created with equal ones.
@@ -236,6 +243,7 @@ impl Frame<'_> {
                 out.extend_from_slice(&VERSION.to_le_bytes());
                 out.extend_from_slice(&hello.session.to_le_bytes());
                 out.extend_from_slice(&hello.lease_ms.to_le_bytes());
+                out.push(u8::from(hello.is_seeded));
             }
             Frame::Welcome(welcome) => {
                 out.push(2);
@@ -257,7 +265,8 @@ impl Frame<'_> {
                 let flags = u8::from(call.retry)
                     | u8::from(call.first) << 1
                     | u8::from(call.creation.is_some()) << 2
-                    | u8::from(exactly) << 3;
+                    | u8::from(exactly) << 3
+                    | u8::from(call.replicas.is_some()) << 4;
                 out.reserve(CALL_HEADER_BYTES + call.key.len() + creation.len() + call.arguments.len());
                 out.extend_from_slice(&[3, flags]);
                 out.extend_from_slice(&call.type_id.to_le_bytes());
@@ -268,6 +277,7 @@ impl Frame<'_> {
                 out.extend_from_slice(&call.epoch.to_le_bytes());
                 out.extend_from_slice(&(call.key.len() as u16).to_le_bytes());
                 out.extend_from_slice(&creation_bytes.to_le_bytes());
+                out.push(call.replicas.unwrap_or(0));
                 out.extend_from_slice(call.key.as_bytes());
                 out.extend_from_slice(creation);
                 out.extend_from_slice(call.arguments);
@@ -321,6 +331,13 @@ pub fn encode_reply(
     };
     Frame::Reply(Reply { slot, sequence, result }).encode(out);
     (start + LENGTH_BYTES + REPLY_HEADER_BYTES, result.is_ok())
+}
+
+/// Appends a REPLY with an error that is encoded already. Returns as [`encode_reply`].
+pub fn encode_reply_error(out: &mut Vec<u8>, slot: u32, sequence: u64, error: &[u8]) -> (usize, bool) {
+    let start = out.len();
+    Frame::Reply(Reply { slot, sequence, result: Err(error) }).encode(out);
+    (start + LENGTH_BYTES + REPLY_HEADER_BYTES, false)
 }
 
 fn begin(out: &mut Vec<u8>) -> usize {
@@ -440,7 +457,9 @@ impl<'a> Fields<'a> {
 fn hello<'a>(fields: &mut Fields<'a>) -> Result<Option<Frame<'a>>, FrameError> {
     let Some(()) = fields.preamble()? else { return Ok(None) };
     let read = |fields: &mut Fields<'a>| {
-        Some(Frame::Hello(Hello { session: u128::from_le_bytes(fields.take()?), lease_ms: fields.u32()? }))
+        let (session, lease_ms) = (u128::from_le_bytes(fields.take()?), fields.u32()?);
+        let [flags] = fields.take()?;
+        (flags < 2).then_some(Frame::Hello(Hello { session, lease_ms, is_seeded: flags & 1 != 0 }))
     };
     Ok(read(fields))
 }
@@ -466,9 +485,15 @@ fn call<'a>(fields: &mut Fields<'a>) -> Option<Frame<'a>> {
     let (sequence, epoch) = (fields.u64()?, fields.u64()?);
     let key_bytes = usize::from(fields.u16()?);
     let creation_bytes = fields.u32()? as usize;
-    if flags >= 16 || key_bytes > KEY_BYTES_MAX {
+    let [replicas] = fields.take()?;
+    if flags >= 32 || key_bytes > KEY_BYTES_MAX {
         return None;
     }
+    let replicas = match (flags & 16 != 0, replicas) {
+        (true, replicas) => Some(replicas),
+        (false, 0) => None,
+        (false, _) => return None,
+    };
     let key = std::str::from_utf8(fields.slice(key_bytes)?).ok()?;
     let creation = fields.slice(creation_bytes)?;
     let creation = match (flags & 4 != 0, flags & 8 != 0) {
@@ -485,6 +510,7 @@ fn call<'a>(fields: &mut Fields<'a>) -> Option<Frame<'a>> {
         slot,
         sequence,
         epoch,
+        replicas,
         key,
         creation,
         arguments: fields.rest(),

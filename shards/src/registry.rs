@@ -1,41 +1,53 @@
 //! Which types of objects a store knows.
 
-use crate::{objects, shard::Object};
+use crate::{
+    Context, SharedObject, objects,
+    shard::{Gone, Leaves, SessionId, WaiterId, object::Progress},
+    state::Fields,
+};
 use abide_net::{CallError, codec};
-use abide_schema::{ObjectType, TypeInfo};
-use serde::{Serialize, de::DeserializeOwned};
+use abide_schema::{BlockedBy, ObjectType, TypeInfo};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// An implementation of an object type, built in or linked in by a user.
-///
-/// Its serialised form is its whole state but for callers that wait and what sessions hold: both end when
-/// a store closes. Fields for those carry `#[serde(skip)]`.
-pub trait SharedObject: Object + Serialize + DeserializeOwned + 'static {
-    /// The declaration that it implements.
-    type Type: ObjectType;
+/// Makes one call of the object with these fields. A result is appended to the vector.
+pub(crate) type CallObject =
+    fn(Fields, &mut Context<'_, '_>, u16, &[u8], &mut Vec<u8>) -> Result<Progress, CallError>;
 
-    /// A new object. `BadArgument` if the arguments make no sense (a barrier of 0 parties).
-    fn create(creation: <Self::Type as ObjectType>::Creation) -> Result<Self, CallError>;
-}
-
-/// Makes an object from bytes.
-pub type MakeObject = fn(&[u8]) -> Result<Box<dyn Object>, CallError>;
-
-/// One type of a [`Registry`].
+/// One type of a [`Registry`]: its description, and its methods for an object with given fields.
 #[derive(Clone, Copy)]
 pub struct RegisteredType {
     /// The type, described.
     pub info: &'static TypeInfo,
-    /// Makes an object from encoded creation arguments.
-    pub create: MakeObject,
-    /// Makes an object from its saved state.
-    pub restore: MakeObject,
+    pub(crate) fields: u32,
+    pub(crate) create: fn(Fields, &mut Context<'_, '_>, &[u8]) -> Result<(), CallError>,
+    pub(crate) call: CallObject,
+    pub(crate) waiter_gone: fn(Fields, &mut Context<'_, '_>, WaiterId, Gone) -> Result<Leaves, CallError>,
+    pub(crate) session_ended: fn(Fields, &mut Context<'_, '_>, SessionId) -> Result<(), CallError>,
+    pub(crate) alarm: fn(Fields, &mut Context<'_, '_>) -> Result<(), CallError>,
+    pub(crate) holders: fn(Fields, &mut Context<'_, '_>) -> Result<Vec<BlockedBy>, CallError>,
 }
 
 /// The types of objects that a store knows. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
-    types: Arc<BTreeMap<u16, RegisteredType>>,
+    types: Arc<Types>,
+}
+
+#[derive(Clone, Default)]
+struct Types {
+    /// Of the built-in numbers, which are small: by number.
+    low: Vec<Option<RegisteredType>>,
+    /// Of the others.
+    high: BTreeMap<u16, RegisteredType>,
+}
+
+/// Numbers below this are found by their place.
+const LOW: u16 = 64;
+
+impl Types {
+    fn all(&self) -> impl Iterator<Item = &RegisteredType> {
+        self.low.iter().flatten().chain(self.high.values())
+    }
 }
 
 impl Registry {
@@ -50,28 +62,44 @@ impl Registry {
     pub fn with<T: SharedObject>(mut self) -> Registry {
         let info = T::Type::info();
         assert!(
-            self.types.values().all(|known| known.info.id != info.id && known.info.name != info.name),
+            self.types.all().all(|known| known.info.id != info.id && known.info.name != info.name),
             "an object type with number {} or name {} is registered already",
             info.id,
             info.name
         );
         let registered = RegisteredType {
             info,
-            create: |creation| Ok(Box::new(T::create(codec::decode(creation)?)?)),
-            restore: |state| Ok(Box::new(codec::decode_own::<T>(state)?)),
+            fields: T::FIELDS,
+            create: |fields, context, creation| T::at(fields).create(context, codec::decode(creation)?),
+            call: |fields, context, method, arguments, out| {
+                T::at(fields).call(context, method, arguments, out)
+            },
+            waiter_gone: |fields, context, waiter, why| T::at(fields).waiter_gone(context, waiter, why),
+            session_ended: |fields, context, session| T::at(fields).session_ended(context, session),
+            alarm: |fields, context| T::at(fields).alarm(context),
+            holders: |fields, context| T::at(fields).holders(context),
         };
-        Arc::make_mut(&mut self.types).insert(info.id, registered);
+        let types = Arc::make_mut(&mut self.types);
+        if info.id < LOW {
+            types.low.resize(types.low.len().max(usize::from(info.id) + 1), None);
+            types.low[usize::from(info.id)] = Some(registered);
+        } else {
+            types.high.insert(info.id, registered);
+        }
         self
     }
 
     /// The type of this number.
-    pub fn get(&self, type_id: u16) -> Option<RegisteredType> {
-        self.types.get(&type_id).copied()
+    pub fn get(&self, type_id: u16) -> Option<&RegisteredType> {
+        match self.types.low.get(usize::from(type_id)) {
+            Some(known) => known.as_ref(),
+            None => self.types.high.get(&type_id),
+        }
     }
 }
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.types.values().map(|known| known.info.name)).finish()
+        f.debug_list().entries(self.types.all().map(|known| known.info.name)).finish()
     }
 }

@@ -313,22 +313,32 @@ impl<M: Mem> Tx<'_, M> {
         // Rule R6: as long as recovery may replay batch b, its words may land in what it freed. A chunk goes to other
         // shards, whose batches have other numbers: for that, the batch after must be committed too.
         let delay = if mem.broken(Rule::R6ReuseDelay) { 0 } else { 2 };
-        let layout = self.heap.layout();
-        while let Some(&(batch, freed)) = allocator.limbo.front() {
-            match freed {
-                Freed::Block(offset) if batch + delay <= self.state.batch => {
-                    let chunk = layout.chunk_of(offset).expect("a block that was freed");
-                    let index = allocator.mirror_index(chunk).expect("the mirror of a freed block");
-                    let class = allocator.mirror(index).class;
-                    let block = (offset - layout.chunk(chunk)) / block_bytes(class);
-                    allocator.put_back(index, block as u32);
-                }
-                Freed::Chunks { first, len } if batch + delay < self.state.batch => {
-                    mem.lock(&self.heap.pool).give_back(layout, first, len);
-                }
-                _ => break,
+        while let Some(&(batch, freed)) = self.state.allocator.limbo.front() {
+            let must_wait = match freed {
+                Freed::Block(_) => batch + delay > self.state.batch,
+                Freed::Chunks { .. } => batch + delay >= self.state.batch,
+            };
+            if must_wait {
+                break;
             }
-            allocator.limbo.pop_front();
+            self.state.allocator.limbo.pop_front();
+            self.reuse(freed);
+        }
+    }
+
+    /// Lets what was freed be handed out again.
+    pub(super) fn reuse(&mut self, freed: Freed) {
+        let layout = self.heap.layout();
+        match freed {
+            Freed::Block(offset) => {
+                let allocator = &mut self.state.allocator;
+                let chunk = layout.chunk_of(offset).expect("a block that was freed");
+                let index = allocator.mirror_index(chunk).expect("the mirror of a freed block");
+                let class = allocator.mirror(index).class;
+                let block = (offset - layout.chunk(chunk)) / block_bytes(class);
+                allocator.put_back(index, block as u32);
+            }
+            Freed::Chunks { first, len } => self.give_back(first, len),
         }
     }
 

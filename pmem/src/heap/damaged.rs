@@ -37,7 +37,7 @@ impl<M: Mem> Heap<M> {
                     Err(error) => errors.push(error),
                 }
             }
-            shards.push(Shard::new(layout, recovered));
+            shards.push(Shard::new(layout, recovered, false));
         }
         let lanes = index::recover(Tables { mem: &mem, layout, seed }).unwrap_or_else(|error| {
             errors.push(error);
@@ -54,6 +54,7 @@ impl<M: Mem> Heap<M> {
             names: Names::new(lanes),
             superblock,
             is_read_only: true,
+            is_unshared: false,
         };
         (heap, errors)
     }

@@ -154,7 +154,10 @@ impl<M: Mem> Heap<M> {
     /// Wakes one of those who wait for the shard's lock in the queue. To be called after the lock was freed.
     pub(super) fn wake_queued(&self, shard: u32) {
         let queue = &self.shards[shard as usize].queue;
-        if let Some(call) = queue.pop() {
+        // Taking from an empty queue costs a barrier, and this is done after each block.
+        if !queue.is_empty()
+            && let Some(call) = queue.pop()
+        {
             queue.push(call.clone());
             call.wake();
         }

@@ -19,6 +19,7 @@ mod epoch;
 mod error;
 mod faults;
 mod group;
+mod in_place;
 mod overlay;
 mod pool;
 mod record;
@@ -51,6 +52,7 @@ use crate::{
 };
 use crossbeam::queue::SegQueue;
 use group::Queued;
+use in_place::InPlace;
 use pool::ChunkPool;
 use shard::Visible;
 use std::sync::{
@@ -83,10 +85,13 @@ struct Shard<M: Mem> {
 }
 
 impl<M: Mem> Shard<M> {
-    fn new(layout: &Layout, recovered: recovery::Recovered) -> Self {
-        let visible = Visible::new(layout.geometry().ring_slot_bytes as usize / 8);
+    fn new(layout: &Layout, recovered: recovery::Recovered, is_unshared: bool) -> Self {
+        // What is stored in place at once has no write set.
+        let words = if is_unshared { 0 } else { layout.geometry().ring_slot_bytes as usize / 8 };
+        let visible = Visible::new(words);
+        let in_place = is_unshared.then(|| InPlace::new(tx::words_max(layout)));
         Self {
-            writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity())),
+            writer: Mutex::new(WriterState::new(recovered, visible.overlay.capacity(), in_place)),
             queue: SegQueue::new(),
             visible,
             fenced: AtomicU64::new(recovered.batch),
@@ -107,6 +112,7 @@ pub struct Heap<M: Mem> {
     pub(crate) epochs: epoch::Epochs,
     names: Names,
     is_read_only: bool,
+    is_unshared: bool,
 }
 
 impl<M: Mem> Heap<M> {
@@ -161,6 +167,24 @@ impl<M: Mem> Heap<M> {
     /// [`open`](Self::open) for whoever had to say that the region is open before it was mapped: `was_clean` is whether it was closed
     /// in order until then. Of a closed region no batch is replayed, so that damage of its rings changes nothing.
     pub(crate) fn open_if_clean(mem: M, boot_id: [u8; 16], was_clean: bool) -> Result<Self, HeapOpenError> {
+        Self::open_as(mem, boot_id, was_clean, false)
+    }
+
+    /// Opens what stands in memory that nothing survives, and of which each shard is used by one thread at a time. Its
+    /// failure-atomic blocks store in place at once, and take back what they stored if they fail: no record, no flush, no
+    /// fence, and what is freed can be used again at once. Structures notice nothing of that, and blocks that are too large for a
+    /// record are refused as ever.
+    ///
+    /// A crash in the middle of a block would leave half of it, so this is never for memory that something else than this heap
+    /// will look at.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_unshared(mem: M) -> Result<Self, HeapOpenError> {
+        Self::open_as(mem, [0; 16], false, true)
+    }
+
+    fn open_as(mem: M, boot_id: [u8; 16], was_clean: bool, is_unshared: bool) -> Result<Self, HeapOpenError> {
         let superblock = Self::read_superblock(&mem)?;
         let seed = superblock.checksum_seed();
         let mut state = State::load(&mem, seed)?;
@@ -185,7 +209,7 @@ impl<M: Mem> Heap<M> {
         for shard in 0..layout.geometry().shards {
             let recovered = recovery::recover_shard(&mem, layout, seed, shard, state.run_id, clean)?;
             high = high.max(mem.load(layout.shard_header(shard) + SHARD_HIGH_CHUNK));
-            shards.push(Shard::new(layout, recovered));
+            shards.push(Shard::new(layout, recovered, is_unshared));
         }
         let lanes = index::recover(Tables { mem: &mem, layout, seed })?;
         high = high.max(lanes.high_chunk);
@@ -202,6 +226,7 @@ impl<M: Mem> Heap<M> {
             names: Names::new(lanes),
             superblock,
             is_read_only: false,
+            is_unshared,
         })
     }
 
@@ -246,6 +271,12 @@ impl<M: Mem> Heap<M> {
                 Err(_) => Err(error.into()),
             },
         }
+    }
+
+    /// Whether it stores in place at once; see [`open_unshared`](Self::open_unshared).
+    #[must_use]
+    pub fn is_unshared(&self) -> bool {
+        self.is_unshared
     }
 
     /// The memory underneath.
@@ -334,10 +365,19 @@ impl<M: Mem> Heap<M> {
 
     /// Reads a shard without locks.
     ///
+    /// Of an unshared heap it is the shard's writer until it is dropped, since changes stand in place before they are
+    /// committed: it waits for the writer before it, and a thread that is the shard's writer itself must read through its
+    /// [`Tx`] and not make a reader besides, which would wait for ever.
+    ///
     /// # Panics
     /// If there is no such shard.
     pub fn reader(&self, shard: u32) -> Reader<'_, M> {
-        Reader::new(self, shard, &self.shards[shard as usize].visible)
+        let visible = &self.shards[shard as usize].visible;
+        if self.is_unshared {
+            let writer = self.writer(shard);
+            return Reader::of_writer(self, shard, visible, writer);
+        }
+        Reader::new(self, shard, visible)
     }
 
     /// Becomes the shard's writer; waits until the one before is done.

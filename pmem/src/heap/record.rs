@@ -104,6 +104,21 @@ pub(super) fn encode(
     out[0] = u64::from(crc) | (out.len() as u64) << 32;
 }
 
+/// Words of the record that [`encode`] makes of so many contents and the changes of words at these offsets.
+pub(super) fn encoded_words(contents: usize, offsets: impl Iterator<Item = u64>) -> usize {
+    let (mut words, mut len, mut next) = (HEADER_WORDS + contents, 0, 0);
+    for offset in offsets {
+        if offset != next || len == RUN_WORDS_MAX {
+            words += 1;
+            len = 0;
+        }
+        words += 1;
+        len += 1;
+        next = offset + WORD;
+    }
+    words
+}
+
 /// Seeds a record's checksum with its place in the region and its length.
 fn record_seed(seed: u32, at: u64, words: usize) -> u32 {
     checksum(seed, &[at, words as u64])

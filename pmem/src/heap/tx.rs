@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     checksum::sealed_bytes,
+    layout::Layout,
     mem::{Mem, Rule, Site, WORD},
     types::{commands::Trims, completions::CompletionHints},
 };
@@ -34,7 +35,7 @@ pub(super) struct Progress {
     /// Words of earlier blocks of the batch that this block stored anew: slot, former value, former stamp.
     replaced: Vec<(u32, u64, u32)>,
     /// Runs of new contents that the record's checksum covers.
-    contents: Vec<u64>,
+    pub(super) contents: Vec<u64>,
     pub(super) freed: Vec<Freed>,
     pub(super) undo: Vec<Undo>,
     /// The words that the block changes, in the order in which it first stored them.
@@ -67,7 +68,12 @@ pub struct Tx<'t, M: Mem> {
     /// Whether new contents must be durable before the record is written.
     order_first: bool,
     pub(super) is_urgent: bool,
-    is_finished: bool,
+    pub(super) is_finished: bool,
+}
+
+/// Words that a record may have: half of a ring slot.
+pub(super) fn words_max(layout: &Layout) -> usize {
+    layout.geometry().ring_slot_bytes as usize / 16
 }
 
 impl<M: Mem> std::fmt::Debug for Tx<'_, M> {
@@ -114,6 +120,9 @@ impl<'t, M: Mem> Tx<'t, M> {
     ) -> Self {
         state.stamp = state.stamp.wrapping_add(1);
         state.block.clear();
+        if let Some(in_place) = &mut state.in_place {
+            in_place.clear();
+        }
         Self {
             heap,
             shard,
@@ -132,10 +141,10 @@ impl<'t, M: Mem> Tx<'t, M> {
         self.is_urgent = true;
     }
 
-    /// Words that one block can change at most, roughly: half of a ring slot.
+    /// Words that one block can change at most, roughly: half of a ring slot, also where no record is written.
     #[must_use]
     pub fn words_max(&self) -> usize {
-        self.heap.layout().geometry().ring_slot_bytes as usize / 16
+        words_max(self.heap.layout())
     }
 
     /// Number of the batch that this block belongs to.
@@ -147,6 +156,11 @@ impl<'t, M: Mem> Tx<'t, M> {
     /// Where clients' lines in the completion table are.
     pub(crate) fn completion_hints(&mut self) -> &mut CompletionHints {
         &mut self.state.completion_hints
+    }
+
+    /// ... to look at.
+    pub(crate) fn known_completions(&self) -> &CompletionHints {
+        &self.state.completion_hints
     }
 
     /// What of the command ring was trimmed lately.
@@ -167,6 +181,9 @@ impl<'t, M: Mem> Tx<'t, M> {
             "a word at {offset:#x}"
         );
         let state = &mut *self.state;
+        if let Some(in_place) = &mut state.in_place {
+            return in_place.write(self.heap.mem(), offset, value);
+        }
         match self.visible.overlay.find(offset) {
             Ok(slot) => {
                 if state.stamps[slot] != state.stamp {
@@ -214,6 +231,11 @@ impl<'t, M: Mem> Tx<'t, M> {
         let mem = self.heap.mem();
         mem.write(offset, bytes);
         let words = bytes.len().div_ceil(8);
+        if self.state.in_place.is_some() {
+            // Only counted, as a record would.
+            self.state.block.contents.push(0);
+            return Ok(());
+        }
         mem.flush(Site::ContentFlush, offset, words as u64 * WORD);
         self.state.block.contents.push(record::run_word(offset, words as u64));
         let batch = self.state.batch;
@@ -243,6 +265,9 @@ impl<'t, M: Mem> Tx<'t, M> {
             return self.put(offset, bytes);
         }
         mem.write(offset, bytes);
+        if self.state.in_place.is_some() {
+            return Ok(());
+        }
         mem.flush(Site::LargeContentFlush, offset, bytes.len() as u64);
         self.order_first = true;
         Ok(())
@@ -264,21 +289,26 @@ impl<'t, M: Mem> Tx<'t, M> {
     }
 
     /// Words that the block changes.
-    fn words_written(&self) -> usize {
+    pub(super) fn words_written(&self) -> usize {
+        if let Some(in_place) = &self.state.in_place {
+            return in_place.len();
+        }
         self.state.written.len() - self.written_before + self.state.block.replaced.len()
     }
 
+    /// Ends the block.
+    #[inline]
+    pub(super) fn finish(self) -> Result<(), HeapError> {
+        if self.state.in_place.is_some() { self.finish_in_place() } else { self.finish_record() }
+    }
+
     /// Writes the block's record into the ring and flushes it.
-    pub(super) fn finish(mut self) -> Result<(), HeapError> {
+    fn finish_record(mut self) -> Result<(), HeapError> {
         if self.words_written() == 0 {
             self.is_finished = self.state.block.undo.is_empty();
             return Ok(());
         }
-        // Only when nothing can fail any more but for want of words, of which these few are kept.
-        let spare = self.words_max() / 2;
-        if !self.state.allocator.empty.is_empty() && self.words_written() < spare {
-            self.release_empty_chunk()?;
-        }
+        self.give_back_empty_chunk()?;
         let words = self.encode()?;
         let mem = self.heap.mem();
         if self.order_first {
@@ -293,6 +323,16 @@ impl<'t, M: Mem> Tx<'t, M> {
         state.entries.append(&mut state.block.entries);
         state.freed.append(&mut state.block.freed);
         self.is_finished = true;
+        Ok(())
+    }
+
+    /// Gives a chunk back whose blocks are all free, if there is one and words are left for it.
+    #[inline]
+    pub(super) fn give_back_empty_chunk(&mut self) -> Result<(), HeapError> {
+        // Only when nothing can fail any more but for want of words, of which these few are kept.
+        if !self.state.allocator.empty.is_empty() && self.words_written() < self.words_max() / 2 {
+            self.release_empty_chunk()?;
+        }
         Ok(())
     }
 
@@ -332,9 +372,13 @@ impl<'t, M: Mem> Tx<'t, M> {
         Ok(words)
     }
 
-    /// Takes everything back that was done outside of the region, last first.
+    /// Takes everything back that was done outside of the region, last first, and in it if it is unshared.
+    #[cold]
     fn roll_back(&mut self) {
         let state = &mut *self.state;
+        if let Some(in_place) = &mut state.in_place {
+            in_place.roll_back(self.heap.mem());
+        }
         for (offset, slot) in state.written.drain(self.written_before..).rev() {
             debug_assert_eq!(self.visible.overlay.find(offset), Ok(slot as usize));
             self.visible.overlay.clear(slot as usize);
@@ -365,6 +409,7 @@ impl<'t, M: Mem> Tx<'t, M> {
 }
 
 impl<M: Mem> Drop for Tx<'_, M> {
+    #[inline]
     fn drop(&mut self) {
         if !self.is_finished {
             self.roll_back();

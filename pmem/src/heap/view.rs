@@ -1,6 +1,6 @@
 //! Reading: by a shard's writer in the middle of a block, or by anybody else.
 
-use super::{Heap, HeapError, shard::Visible};
+use super::{Heap, HeapError, Writer, shard::Visible};
 use crate::mem::{Mem, WORD};
 use crossbeam_epoch::Guard;
 
@@ -35,8 +35,9 @@ pub trait View {
     where
         Self: Sized,
     {
-        self.glance(|mem| offsets.map(|offset| mem.load(offset)))
-            .unwrap_or_else(|| self.snapshot(|view| offsets.map(|offset| view.word(offset))))
+        // A loop of its own: `map` of an array is not always made part of its caller.
+        self.glance(|mem| each(&offsets, |offset| mem.load(offset)))
+            .unwrap_or_else(|| self.snapshot(|view| each(&offsets, |offset| view.word(offset))))
     }
 
     /// Copies contents that never change while they can be reached.
@@ -68,13 +69,29 @@ pub trait View {
     }
 }
 
+/// What `load` gives for each offset.
+#[inline(always)]
+fn each<const N: usize>(offsets: &[u64; N], load: impl Fn(u64) -> u64) -> [u64; N] {
+    let mut words = [0; N];
+    for (word, &offset) in words.iter_mut().zip(offsets) {
+        *word = load(offset);
+    }
+    words
+}
+
 /// Reads one shard, from any thread, without locks. What it has seen stays readable until it is dropped, and space that
 /// is freed meanwhile is not used again: keep it for a call, not for a day.
 pub struct Reader<'h, M: Mem> {
     heap: &'h Heap<M>,
     shard: u32,
     visible: &'h Visible,
-    _guard: Guard,
+    _hold: Hold<'h, M>,
+}
+
+/// What keeps the words that a reader looks at from being used for something else.
+enum Hold<'h, M: Mem> {
+    Epoch(#[expect(dead_code, reason = "held until it is dropped")] Guard),
+    Writer(#[expect(dead_code, reason = "held until it is dropped")] Writer<'h, M>),
 }
 
 impl<M: Mem> std::fmt::Debug for Reader<'_, M> {
@@ -85,7 +102,17 @@ impl<M: Mem> std::fmt::Debug for Reader<'_, M> {
 
 impl<'h, M: Mem> Reader<'h, M> {
     pub(super) fn new(heap: &'h Heap<M>, shard: u32, visible: &'h Visible) -> Self {
-        Self { heap, shard, visible, _guard: heap.epochs.pin() }
+        Self { heap, shard, visible, _hold: Hold::Epoch(heap.epochs.pin()) }
+    }
+
+    /// Of an unshared heap: nobody changes the shard meanwhile.
+    pub(super) fn of_writer(
+        heap: &'h Heap<M>,
+        shard: u32,
+        visible: &'h Visible,
+        writer: Writer<'h, M>,
+    ) -> Self {
+        Self { heap, shard, visible, _hold: Hold::Writer(writer) }
     }
 }
 

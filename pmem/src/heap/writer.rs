@@ -11,6 +11,7 @@
 use super::{
     Heap, HeapError, SHARD_NUDGE, Shard,
     allocator::{Allocator, Freed},
+    in_place::InPlace,
     recovery::Recovered,
     tx::{Progress, Tx},
 };
@@ -43,6 +44,8 @@ pub(super) struct WriterState {
     pub(super) allocator: Allocator,
     /// The block that is running.
     pub(super) block: Progress,
+    /// Of an unshared heap only: what the block that is running stored in place.
+    pub(super) in_place: Option<InPlace>,
     /// The words that the batch changes: offset and value, block after block.
     pub(super) entries: Vec<(u64, u64)>,
     pub(super) completion_hints: CompletionHints,
@@ -59,7 +62,7 @@ pub(super) struct WriterState {
 }
 
 impl WriterState {
-    pub(super) fn new(recovered: Recovered, overlay_slots: usize) -> Self {
+    pub(super) fn new(recovered: Recovered, overlay_slots: usize, in_place: Option<InPlace>) -> Self {
         Self {
             run_id: recovered.run_id,
             batch: recovered.batch + 1,
@@ -72,6 +75,7 @@ impl WriterState {
             freed: Vec::new(),
             allocator: Allocator::new(),
             block: Progress::default(),
+            in_place,
             entries: Vec::new(),
             completion_hints: CompletionHints::default(),
             trims: Trims::default(),
@@ -195,7 +199,16 @@ impl<'h, M: Mem> Writer<'h, M> {
     ///
     /// # Errors
     /// If the memory failed. Then nobody knows whether the batch will be there when the region is opened anew.
+    #[inline]
     pub fn commit(&mut self) -> Result<(), HeapError> {
+        if self.state.in_place.is_some() {
+            self.finish_in_place();
+            return Ok(());
+        }
+        self.commit_records()
+    }
+
+    fn commit_records(&mut self) -> Result<(), HeapError> {
         let mem = self.heap.mem();
         if let Some(error) = self.state.failed {
             return Err(error.into());
@@ -218,6 +231,16 @@ impl<'h, M: Mem> Writer<'h, M> {
         self.shard_ref.visible.settle();
         self.finish_batch();
         Ok(())
+    }
+
+    /// Ends a batch of an unshared heap: everything stands in place already.
+    fn finish_in_place(&mut self) {
+        let state = &mut *self.state;
+        if state.records > 0 {
+            self.shard_ref.fenced.store(state.batch, std::sync::atomic::Ordering::Release);
+            state.records = 0;
+            state.batch += 1;
+        }
     }
 
     /// Makes room of what was freed: commits, and commits two more batches, after which no crash brings back what

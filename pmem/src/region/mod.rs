@@ -94,7 +94,7 @@ impl Region {
             return Err(OpenError::Volatile.into());
         }
         let identity =
-            new_identity().map_err(|source| CreateError::Io { doing: "get random bytes", source })?;
+            new_identity(options).map_err(|source| CreateError::Io { doing: "get random bytes", source })?;
         let place = Place::find(&options.io, path)?;
         let (file, lock) = create::create(&place, bytes, identity, options)?;
         // The lock is held until the name is gone again.
@@ -180,13 +180,29 @@ impl Region {
     /// # Errors
     /// See [`OpenError`].
     pub fn volatile(bytes: u64, options: &RegionOptions) -> Result<Self, OpenError> {
+        let heap = Heap::open(Self::format_anonymous(bytes, options)?, NO_BOOT)?;
+        Ok(Self { heap, file: None, growing: Mutex::new(()) })
+    }
+
+    /// A region in memory of this process, which nothing survives and of which each shard is used by one thread at a time: for
+    /// objects that are to cost little. Blocks store in place at once and write no records; see [`Heap::open_unshared`].
+    /// Memory is taken from the kernel only when it is first stored to.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn unshared(bytes: u64, options: &RegionOptions) -> Result<Self, OpenError> {
+        let heap = Heap::open_unshared(Self::format_anonymous(bytes, options)?)?;
+        Ok(Self { heap, file: None, growing: Mutex::new(()) })
+    }
+
+    /// Memory of this process with an empty region.
+    fn format_anonymous(bytes: u64, options: &RegionOptions) -> Result<Mapping, OpenError> {
         let identity =
-            new_identity().map_err(|source| OpenError::Io { doing: "get random bytes", source })?;
+            new_identity(options).map_err(|source| OpenError::Io { doing: "get random bytes", source })?;
         let mapping = Mapping::anonymous(bytes, &options.map_options())?;
         Heap::format(&mapping, identity, options.geometry)?;
         Heap::finish_format(&mapping)?;
-        let heap = Heap::open(mapping, NO_BOOT)?;
-        Ok(Self { heap, file: None, growing: Mutex::new(()) })
+        Ok(mapping)
     }
 
     /// Reads the header of a locked file, maps it, and recovers what it holds.
@@ -405,15 +421,15 @@ fn random_word() -> Result<u64, std::io::Error> {
     getrandom::u64().map_err(std::io::Error::other)
 }
 
-/// A random identity.
-fn new_identity() -> Result<Identity, std::io::Error> {
+/// A random identity, but for the key that was asked for.
+fn new_identity(options: &RegionOptions) -> Result<Identity, std::io::Error> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
     let (uuid, hash_key) = random.split_at(16);
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Identity {
         uuid: uuid.try_into().expect("16 bytes"),
-        hash_key: hash_key.try_into().expect("16 bytes"),
+        hash_key: options.hash_key.unwrap_or(hash_key.try_into().expect("16 bytes")),
         created_s: since_1970.as_secs(),
     })
 }

@@ -30,6 +30,9 @@ pub struct RegionOptions {
     pub force_flush: bool,
     /// Opens for reading also what a power loss may have left in any state. To salvage; never for writing.
     pub accept_power_loss: bool,
+    /// The key of the hashes of a region that is created; a random one if `None`, so that nobody outside can choose names that
+    /// collide. Two regions of one key have their maps in the same order.
+    pub hash_key: Option<[u8; 16]>,
     /// Makes the system calls. For tests.
     #[doc(hidden)]
     pub io: Io,
@@ -54,6 +57,7 @@ impl RegionOptions {
             guard_truncation: true,
             force_flush: false,
             accept_power_loss: false,
+            hash_key: None,
             io: Io::new(),
             sysfs: PathBuf::from("/sys"),
             boot_id: PathBuf::from(BOOT_ID),

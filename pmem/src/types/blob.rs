@@ -13,8 +13,8 @@ use crate::{
     mem::{Mem, WORD},
 };
 
-/// The longest that bytes in a block of their own can be.
-pub const BLOB_BYTES_MAX: u64 = 16 << 20;
+/// The longest that bytes in a block of their own can be: 16 MiB, and room for a header of whoever stores them.
+pub const BLOB_BYTES_MAX: u64 = (16 << 20) + 4096;
 
 /// Refuses bytes that are too long, before anything is written.
 pub(crate) fn check_len(bytes: &[u8]) -> Result<(), TypeError> {

@@ -11,6 +11,8 @@
 //! (`abide-shards`) and how a call travels (`abide-net`, `abide-client`).
 
 mod declare;
+pub mod describe;
+mod numbers;
 mod parts;
 pub mod types;
 
@@ -18,7 +20,11 @@ pub use abide_net::route::check_key;
 #[doc(hidden)]
 pub use declare::json;
 pub use declare::{MethodInfo, ObjectType, Progress, TypeInfo, Wait};
-pub use parts::{FutureState, Holder, MergeOp, ObjectInfo, ObjectName, Page, ShardInfo};
+pub use numbers::{Number, NumberKind, Numbers};
+pub use parts::{
+    BlockedBy, ConditionWait, FutureState, Holder, Leader, MergeOp, ObjectInfo, ObjectName, Page, ShardInfo,
+    TopicPage, WaitInfo,
+};
 pub use types::{BUILT_IN, find_type, find_type_id};
 
 #[doc(hidden)]

@@ -78,11 +78,11 @@ pub struct ObjectInfo {
     pub type_name: String,
     /// Its key.
     pub key: String,
-    /// About how many bytes of memory it takes.
+    /// How many bytes of its heap it takes.
     pub bytes: u64,
     /// When it was created, in milliseconds since 1970.
     pub created_unix_ms: u64,
-    /// When it was last called, in milliseconds since 1970.
+    /// When it was last changed by a call, in milliseconds since 1970.
     pub last_call_unix_ms: u64,
     /// How many calls that may change it were executed on it. Only grows.
     pub version: u64,
@@ -92,6 +92,8 @@ pub struct ObjectInfo {
     pub replicas: u32,
     /// Whether it survives its node.
     pub persistent: bool,
+    /// When it is deleted, in milliseconds since 1970, if it is to be.
+    pub expires_unix_ms: Option<u64>,
 }
 
 /// What a shard knows of itself.
@@ -113,4 +115,83 @@ pub struct ShardInfo {
     pub program: String,
     /// How long it has run, in milliseconds.
     pub uptime_ms: u64,
+    /// How many of its objects are persistent.
+    pub persistent_objects: u64,
+    /// What persistent objects survive.
+    pub persistence: String,
+    /// Bytes of the memory that its ephemeral objects have.
+    pub bytes: u64,
+    /// How many they may have.
+    pub bytes_max: u64,
+    /// Bytes of the region that persistent objects of this and of the node's other shards share.
+    pub persistent_bytes: u64,
+    /// How many it may have.
+    pub persistent_bytes_max: u64,
+}
+
+/// A call that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitInfo {
+    /// The object that it waits in.
+    pub object: ObjectName,
+    /// The name of the object's type.
+    pub type_name: String,
+    /// Whose call it is: the session, in hexadecimal.
+    pub session: String,
+    /// The slot of the call.
+    pub slot: u32,
+    /// The sequence of the call.
+    pub sequence: u64,
+    /// The method that was called.
+    pub method: String,
+    /// As which owner (a thread) of its session it waits, if its method says.
+    pub owner: Option<u64>,
+    /// Since when it waits, in milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// Until when it waits, in milliseconds since 1970, if not for ever.
+    pub deadline_unix_ms: Option<u64>,
+    /// Who holds what it waits for, as far as that is somebody.
+    pub holders: Vec<BlockedBy>,
+}
+
+/// Somebody who holds what others wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedBy {
+    /// The session, in hexadecimal.
+    pub session: String,
+    /// The owner within the session, if the object tells them apart.
+    pub owner: Option<u64>,
+    /// What it holds, in words.
+    pub what: String,
+}
+
+/// How a wait for a condition ended. The caller has the lock again in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionWait {
+    /// The fencing token of the lock.
+    pub token: u64,
+    /// Whether it was notified; if not, its time-out passed.
+    pub notified: bool,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// The session, in hexadecimal.
+    pub session: String,
+    /// What it campaigned as.
+    pub candidate: String,
+    /// The fencing token of its election.
+    pub token: u64,
+}
+
+/// What a subscriber of a topic reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicPage {
+    /// Values with their positions.
+    pub entries: Vec<(u64, Value)>,
+    /// The cursor to go on from.
+    pub next: u64,
+    /// How many values from the cursor on were forgotten before they could be read.
+    pub missed: u64,
 }

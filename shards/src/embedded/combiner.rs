@@ -8,9 +8,9 @@
 //! A call that waits (for a barrier, a lock) leaves a [`Pending`] behind. Its thread parks until the answer
 //! comes or the shard's next deadline: then it takes the shard and lets time pass there ([`Event::Tick`]).
 
-use super::{LEASE_US, Pending, pending::Answered};
+use super::{Pending, pending::Answered};
 use crate::clock::Clock;
-use crate::shard::{Event, Origin, Outbox, OutgoingReply, SavedObject, SessionId, Shard};
+use crate::shard::{Event, Origin, Outbox, SessionId, SessionTerms, Shard};
 use abide_net::{CallError, frame::Call};
 use crossbeam::queue::SegQueue;
 use std::{
@@ -23,6 +23,15 @@ use std::{
 /// How many published calls one thread makes before it lets another take the shard.
 const COMBINED_CALLS_MAX: usize = 256;
 
+/// Who makes a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) session: SessionId,
+    pub(super) terms: SessionTerms,
+    /// Which of this process's threads or tasks: no two have the same at the same time.
+    pub(super) connection: u64,
+}
+
 /// A call, or other news for the shard, of a thread that found the shard taken.
 #[derive(Debug)]
 struct Published {
@@ -33,7 +42,7 @@ struct Published {
 
 #[derive(Debug)]
 enum News {
-    Call(OwnedCall),
+    Call(Box<OwnedCall>, Asker),
     Cancel { slot: u32, sequence: u64 },
     Goodbye,
     Tick,
@@ -70,8 +79,8 @@ impl OwnedCall {
 struct State {
     shard: Option<Shard>,
     out: Outbox,
-    /// Calls that wait, by their slot: a slot has one call at a time.
-    waiting: HashMap<u32, Arc<Pending>>,
+    /// Calls that wait, by who asked: it has one call at a time.
+    waiting: HashMap<u64, Arc<Pending>>,
 }
 
 #[derive(Debug)]
@@ -102,16 +111,16 @@ impl Combiner {
     pub(super) fn call(
         &self,
         clock: &Clock,
-        session: SessionId,
+        from: Asker,
         call: &Call<'_>,
         result: &mut dyn FnMut(&[u8]),
     ) -> Result<(), CallError> {
         let pending = match self.try_take() {
             Ok(Some(mut state)) => {
                 let mut body = RESULT.take();
-                let answered = state.call(clock.now_us(), session, call, &mut body);
+                let answered = state.call(clock.now_us(), from, call, &mut body);
                 let waits = matches!(answered, Ok(None));
-                let pending = waits.then(|| state.wait(call.slot, Pending::of_this_thread()));
+                let pending = waits.then(|| state.wait(from.connection, Pending::of_this_thread()));
                 self.leave(state, clock);
                 if let Some(ok) = answered? {
                     let answer = Answered { ok, body };
@@ -125,7 +134,8 @@ impl Combiner {
             }
             Ok(None) => {
                 let pending = Arc::new(Pending::of_this_thread());
-                self.publish(clock, session, Some(pending.clone()), News::Call(OwnedCall::new(call)));
+                let news = News::Call(Box::new(OwnedCall::new(call)), from);
+                self.publish(clock, from.session, Some(pending.clone()), news);
                 pending
             }
             Err(error) => return Err(error),
@@ -134,9 +144,10 @@ impl Combiner {
     }
 
     /// Makes a call without waiting for its answer.
-    pub(super) fn start(&self, clock: &Clock, session: SessionId, call: &Call<'_>) -> Arc<Pending> {
+    pub(super) fn start(&self, clock: &Clock, from: Asker, call: &Call<'_>) -> Arc<Pending> {
         let pending = Arc::new(Pending::of_a_task());
-        self.publish(clock, session, Some(pending.clone()), News::Call(OwnedCall::new(call)));
+        let news = News::Call(Box::new(OwnedCall::new(call)), from);
+        self.publish(clock, from.session, Some(pending.clone()), news);
         pending
     }
 
@@ -161,27 +172,28 @@ impl Combiner {
         clock.instant(deadline_us?)
     }
 
+    /// Lets the shard go as the death of its process would.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.state.lock().expect("the shard works").shard = None;
+    }
+
     /// How many calls wait.
     #[cfg(test)]
     pub(super) fn waiters(&self) -> usize {
         self.state.lock().expect("the shard works").waiting.len()
     }
 
-    pub(super) fn restore(&self, saved: &SavedObject) -> Result<(), CallError> {
-        let mut state = self.state.lock().map_err(|_| stopped())?;
-        state.shard.as_mut().ok_or_else(stopped)?.restore(saved)
-    }
-
-    /// Takes all objects out. Nothing if the shard stopped at a broken invariant.
-    pub(super) fn close(&self, clock: &Clock) -> Option<Vec<SavedObject>> {
-        let mut state = self.state.lock().ok()?;
-        let Some(shard) = state.shard.take() else { return Some(Vec::new()) };
-        let mut out = std::mem::take(&mut state.out);
-        let saved = shard.close(&mut out);
-        state.out = out;
+    /// Ends all sessions and lets the shard go. A shard that stopped at a broken invariant stays as it is.
+    pub(super) fn close(&self, clock: &Clock) {
+        let Ok(mut state) = self.state.lock() else { return };
+        let State { shard, out, .. } = &mut *state;
+        if let Some(shard) = shard {
+            shard.end_sessions(clock.now_us(), out);
+        }
         state.deliver(None, &mut Vec::new());
+        state.shard = None;
         self.leave(state, clock);
-        Some(saved)
     }
 
     /// The shard, if nobody has it.
@@ -276,40 +288,42 @@ impl State {
     fn call(
         &mut self,
         now_us: u64,
-        session: SessionId,
+        from: Asker,
         call: &Call<'_>,
         body: &mut Vec<u8>,
     ) -> Result<Option<bool>, CallError> {
-        let origin = Origin { core: 0, connection: u64::from(call.slot) };
+        self.apply(now_us, from.event(*call))?;
+        let own_ok = self.deliver(Some(from.connection), body);
+        // A memory that failed has stopped the shard: nobody knows whether the call took effect.
+        if own_ok.is_none() && self.shard.is_none() { Err(stopped()) } else { Ok(own_ok) }
+    }
+
+    fn apply(&mut self, now_us: u64, event: Event<'_>) -> Result<(), CallError> {
         let shard = self.shard.as_mut().ok_or_else(stopped)?;
-        shard.apply(now_us, Event::Call { origin, session, lease_us: LEASE_US, call: *call }, &mut self.out);
-        Ok(self.deliver(Some((call.slot, call.sequence)), body))
+        shard.apply(now_us, event, &mut self.out);
+        Ok(())
     }
 
     /// Makes a published call.
     fn make(&mut self, now_us: u64, published: Published) {
-        let Published { pending, session, what } = published;
-        let Some(shard) = self.shard.as_mut() else {
-            return Published { pending, session, what }.refuse(&stopped());
-        };
-        match &what {
-            News::Call(call) => {
-                let pending = pending.expect("a call has somebody who waits for its answer");
-                self.waiting.insert(call.head.slot, pending);
-                let origin = Origin { core: 0, connection: u64::from(call.head.slot) };
-                let call = call.borrow();
-                shard.apply(now_us, Event::Call { origin, session, lease_us: LEASE_US, call }, &mut self.out);
-            }
-            News::Cancel { slot, sequence } => {
-                let event = Event::Cancel { session, slot: *slot, sequence: *sequence };
-                shard.apply(now_us, event, &mut self.out);
-            }
-            News::Goodbye => shard.apply(now_us, Event::Goodbye { session }, &mut self.out),
-            News::Tick => shard.apply(now_us, Event::Tick, &mut self.out),
+        if self.shard.is_none() {
+            return published.refuse(&stopped());
         }
+        let Published { pending, session, what } = published;
+        let event = match &what {
+            News::Call(call, from) => {
+                let pending = pending.expect("a call has somebody who waits for its answer");
+                self.waiting.insert(from.connection, pending);
+                from.event(call.borrow())
+            }
+            News::Cancel { slot, sequence } => Event::Cancel { session, slot: *slot, sequence: *sequence },
+            News::Goodbye => Event::Goodbye { session },
+            News::Tick => Event::Tick,
+        };
+        self.apply(now_us, event).expect("the shard is there");
         self.deliver(None, &mut Vec::new());
-        if let News::Call(call) = &what
-            && let Some(pending) = self.waiting.get(&call.head.slot)
+        if let News::Call(_, from) = &what
+            && let Some(pending) = self.waiting.get(&from.connection)
         {
             // Its thread may have looked at the shard's deadlines before this call added one.
             pending.look_again();
@@ -317,28 +331,53 @@ impl State {
     }
 
     /// Remembers who waits for the answer to a call.
-    fn wait(&mut self, slot: u32, pending: Pending) -> Arc<Pending> {
+    fn wait(&mut self, connection: u64, pending: Pending) -> Arc<Pending> {
         let pending = Arc::new(pending);
-        self.waiting.insert(slot, pending.clone());
+        self.waiting.insert(connection, pending.clone());
         pending
     }
 
-    /// Hands the shard's answers to those who wait for them; the one to `own` goes into `body`, and whether
-    /// it is a result is returned.
-    fn deliver(&mut self, own: Option<(u32, u64)>, body: &mut Vec<u8>) -> Option<bool> {
+    /// Makes what was done durable, and hands the shard's answers to those who wait for them; the one to `own` goes into `body`,
+    /// and whether it is a result is returned.
+    fn deliver(&mut self, own: Option<u64>, body: &mut Vec<u8>) -> Option<bool> {
+        if let Some(shard) = &mut self.shard
+            && let Err(error) = shard.commit(&mut self.out)
+        {
+            self.stop(&error);
+            return None;
+        }
         let mut own_ok = None;
         for reply in self.out.replies() {
-            let OutgoingReply { slot, sequence, ok, .. } = *reply;
             let bytes = self.out.body(reply);
-            if own == Some((slot, sequence)) {
+            let connection = reply.origin.connection;
+            if own == Some(connection) {
                 body.clear();
                 body.extend_from_slice(bytes);
-                own_ok = Some(ok);
-            } else if let Some(pending) = self.waiting.remove(&slot) {
-                pending.complete(Answered { ok, body: bytes.to_vec() });
+                own_ok = Some(reply.ok);
+            } else if let Some(pending) = self.waiting.remove(&connection) {
+                pending.complete(Answered { ok: reply.ok, body: bytes.to_vec() });
             }
         }
         self.out.clear();
         own_ok
+    }
+
+    /// The memory failed: what was answered but not committed is unknown, and the shard makes no more calls.
+    fn stop(&mut self, error: &abide_pmem::HeapError) {
+        tracing::error!(%error, "a shard stops: its memory failed");
+        self.shard = None;
+        self.out = Outbox::default();
+        let unknown = CallError::Unknown { reason: error.to_string() };
+        let body = abide_net::codec::encode(&unknown).expect("an error can be encoded");
+        for (_, pending) in self.waiting.drain() {
+            pending.complete(Answered { ok: false, body: body.clone() });
+        }
+    }
+}
+
+impl Asker {
+    fn event(self, call: Call<'_>) -> Event<'_> {
+        let origin = Origin { core: 0, connection: self.connection };
+        Event::Call { origin, session: self.session, terms: self.terms, call }
     }
 }

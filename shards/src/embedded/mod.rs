@@ -4,20 +4,20 @@
 //! of threads that came to the shard meanwhile (flat combining; Hendler, Incze, Shavit and Tzafrir, SPAA
 //! 2010). A call without contention costs no hop to another thread. See `combiner`.
 //!
-//! [`EmbeddedStore::open`] keeps objects in a file between two runs, see `home`.
+//! [`EmbeddedStore::open`] keeps objects in a region's file, where they survive the end of the process at any instruction.
 
 mod combiner;
-mod home;
 mod pending;
 mod slots;
 mod ticker;
 
-pub use home::OpenError;
+pub use crate::regions::OpenError;
 
 use crate::{
     Registry,
     clock::Clock,
-    shard::{Event, SessionId, Shard, ShardConfig},
+    regions::{DataOptions, Regions, physical_memory_bytes},
+    shard::{Event, Limits, Outbox, SessionId, SessionTerms, Shard, ShardConfig},
 };
 use abide_net::{
     CallError, Caller, Request,
@@ -25,8 +25,8 @@ use abide_net::{
     frame::Call,
     route::{check_key, shard_of},
 };
-use combiner::Combiner;
-use home::Home;
+use abide_pmem::Persistence;
+use combiner::{Asker, Combiner};
 use pending::Pending;
 use std::{
     path::Path,
@@ -40,17 +40,31 @@ use ticker::Ticker;
 /// What an embedded store shall be. `None` leaves a choice to the store.
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// Number of shards. By default one for each core, for that is how many can work at once.
+    /// Number of shards. By default one for each core, for that is how many can work at once; a store in a file has the number
+    /// that it was made with.
     pub shards: Option<u32>,
     /// The types of objects.
     pub registry: Registry,
-    /// Whether to open a store that was not closed in order, as it was when it last was.
-    pub accept_loss: bool,
+    /// What persistent objects survive.
+    pub persistence: Persistence,
+    /// Most bytes of the file of persistent objects. By default as many as its disk has.
+    pub data_bytes_max: Option<u64>,
+    /// Most bytes of memory for ephemeral objects. By default as many as the machine has.
+    pub memory_bytes_max: Option<u64>,
+    /// How much each shard takes on.
+    pub limits: Limits,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        EmbeddedOptions { shards: None, registry: Registry::built_in(), accept_loss: false }
+        EmbeddedOptions {
+            shards: None,
+            registry: Registry::built_in(),
+            persistence: Persistence::ProcessCrash,
+            data_bytes_max: None,
+            memory_bytes_max: None,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -60,6 +74,8 @@ impl Default for EmbeddedOptions {
 pub struct EmbeddedStore {
     shards: Arc<Shards>,
     session: SessionId,
+    /// The last sequence of a seeded session, which makes its calls one after the other.
+    seeded: Option<Arc<Mutex<u64>>>,
 }
 
 #[derive(Debug)]
@@ -69,7 +85,7 @@ struct Shards {
     epoch: u64,
     clock: Clock,
     sessions: AtomicU64,
-    home: Mutex<Option<Home>>,
+    regions: Mutex<Option<Regions>>,
 }
 
 /// An embedded store and its sessions live and die together: their leases do not end before.
@@ -77,51 +93,65 @@ const LEASE_US: u64 = u64::MAX;
 
 impl EmbeddedStore {
     /// A store that is gone when the last handle to it is.
-    pub fn in_memory(options: &EmbeddedOptions) -> EmbeddedStore {
-        let clock = Clock::start();
-        EmbeddedStore::start(options, clock, clock.started_us(), None)
-    }
-
-    /// A store whose objects are kept in the file `path` from its orderly end to its next opening.
     ///
-    /// While it is open, objects are in memory: a process that dies loses what it changed, and the next
-    /// opening says so ([`OpenError::Unclean`]) rather than bring older objects back as if nothing had
-    /// happened.
-    pub fn open(path: &Path, options: &EmbeddedOptions) -> Result<EmbeddedStore, OpenError> {
-        let clock = Clock::start();
-        let (home, saved) = Home::open(path, options.accept_loss, clock.started_us())?;
-        let store = EmbeddedStore::start(options, clock, home.epoch(), Some(home));
-        for object in &saved {
-            let shard = store.shards.owner(object.name.type_id, &object.name.key);
-            if let Err(source) = store.shards.combiners[shard].restore(object) {
-                store.shards.home.lock().expect("nobody else has it yet").take().expect("just set").abandon();
-                return Err(OpenError::Object { path: path.into(), key: object.name.key.clone(), source });
-            }
-        }
-        Ok(store)
+    /// # Panics
+    /// If there are no addresses for its memory: a mebibyte or two, but a tebibyte of addresses.
+    pub fn in_memory(options: &EmbeddedOptions) -> EmbeddedStore {
+        EmbeddedStore::start(options, None).expect("a store in memory needs nothing but addresses")
     }
 
-    fn start(options: &EmbeddedOptions, clock: Clock, epoch: u64, home: Option<Home>) -> EmbeddedStore {
-        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let count = options.shards.unwrap_or_else(cores).max(1);
-        let config = |shard| ShardConfig {
-            shard,
-            epoch,
-            registry: options.registry.clone(),
-            started_us: clock.started_us(),
+    /// A store whose objects are kept in the file `path`, unless they are asked to be ephemeral: what a call changed is there
+    /// when it returns, whatever becomes of the process. Sessions of earlier runs have ended: what they held is given back.
+    pub fn open(path: &Path, options: &EmbeddedOptions) -> Result<EmbeddedStore, OpenError> {
+        let mut data = DataOptions::new(path, options.persistence);
+        data.bytes_max = options.data_bytes_max;
+        EmbeddedStore::start(options, Some(&data))
+    }
+
+    fn start(options: &EmbeddedOptions, data: Option<&DataOptions>) -> Result<EmbeddedStore, OpenError> {
+        let clock = Clock::start();
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let memory_max = options.memory_bytes_max.unwrap_or_else(physical_memory_bytes);
+        let wanted = options.shards.map(|shards| shards.max(1));
+        let regions = Regions::open(data, wanted, cores, memory_max, clock.started_us())?;
+        let open = |shard| {
+            let mut shard = Shard::open(ShardConfig {
+                shard,
+                epoch: regions.epoch(),
+                registry: options.registry.clone(),
+                started_us: clock.started_us(),
+                ephemeral: regions.ephemeral(shard),
+                persistent: regions.persistent(shard),
+                persistent_by_default: data.is_some(),
+                persistence: regions.persistence(),
+                limits: options.limits.clone(),
+            })
+            .map_err(|source| OpenError::Objects {
+                path: regions.path().unwrap_or(Path::new("")).to_owned(),
+                source,
+            })?;
+            // Nobody can go on with the sessions of a process that is gone.
+            let mut nobody = Outbox::default();
+            shard.end_sessions(clock.started_us(), &mut nobody);
+            shard.commit(&mut nobody).map_err(|error| OpenError::Objects {
+                path: regions.path().unwrap_or(Path::new("")).to_owned(),
+                source: CallError::Damaged { reason: error.to_string() },
+            })?;
+            Ok(Combiner::new(shard))
         };
+        let combiners = (0..regions.shards()).map(open).collect::<Result<_, OpenError>>()?;
         let shards = Shards {
             ticker: OnceLock::new(),
-            combiners: (0..count).map(|shard| Combiner::new(Shard::new(config(shard)))).collect(),
-            epoch,
+            combiners,
+            epoch: regions.epoch(),
             clock,
             sessions: AtomicU64::new(0),
-            home: Mutex::new(home),
+            regions: Mutex::new(Some(regions)),
         };
-        Shards::session(&Arc::new(shards))
+        Ok(Shards::session(&Arc::new(shards)))
     }
 
-    /// Closes the store: ends all sessions and, if the store has a file, writes the objects to it. Calls
+    /// Closes the store: ends all sessions and, if the store has a file, brings all of it to the disk. Calls
     /// made later find it `Unavailable`. Without this the last handle's end does the same, but has nobody
     /// to tell of an error.
     pub fn close(&self) -> Result<(), OpenError> {
@@ -131,6 +161,10 @@ impl EmbeddedStore {
     /// The same store under a session of its own.
     pub fn session(&self) -> EmbeddedStore {
         Shards::session(&self.shards)
+    }
+
+    fn terms(&self) -> SessionTerms {
+        SessionTerms { lease_us: LEASE_US, is_seeded: self.seeded.is_some() }
     }
 
     fn prepare<'a>(&self, request: &Request<'a>, slot: u32, sequence: u64) -> Result<Call<'a>, CallError> {
@@ -156,6 +190,7 @@ impl EmbeddedStore {
             slot,
             sequence,
             epoch: request.epoch,
+            replicas: request.replicas,
             key: request.key,
             creation: request.creation.in_frame(),
             arguments: request.arguments,
@@ -165,9 +200,20 @@ impl EmbeddedStore {
 
 impl Caller for EmbeddedStore {
     fn call(&self, request: &Request<'_>, result: &mut dyn FnMut(&[u8])) -> Result<u64, CallError> {
-        let (call_name, _kept_until_answered) = slots::next_of_this_thread();
-        let call = self.prepare(request, call_name.slot, call_name.sequence)?;
-        self.shards.combiners[call.shard as usize].call(&self.shards.clock, self.session, &call, result)?;
+        let (own, _kept_until_answered) = slots::next_of_this_thread();
+        // A seeded session has one slot, in which its calls are numbered as in every run of its program.
+        let mut last =
+            self.seeded.as_ref().map(|last| last.lock().unwrap_or_else(|error| error.into_inner()));
+        let (slot, sequence) = match &mut last {
+            None => (own.slot, own.sequence),
+            Some(last) => {
+                **last += 1;
+                (0, **last)
+            }
+        };
+        let call = self.prepare(request, slot, sequence)?;
+        let from = Asker { session: self.session, terms: self.terms(), connection: own.slot.into() };
+        self.shards.combiners[call.shard as usize].call(&self.shards.clock, from, &call, result)?;
         Ok(self.shards.epoch)
     }
 
@@ -179,6 +225,16 @@ impl Caller for EmbeddedStore {
         Ok(Arc::new(self.session()))
     }
 
+    fn seeded_session(&self, seed: u128) -> Result<Arc<dyn Caller>, CallError> {
+        let (shards, session) = (self.shards.clone(), SessionId(seed));
+        Ok(Arc::new(EmbeddedStore { shards, session, seeded: Some(Arc::default()) }))
+    }
+
+    fn end_session(&self) -> Result<(), CallError> {
+        self.shards.end_session(self.session);
+        Ok(())
+    }
+
     fn address(&self) -> Option<String> {
         None
     }
@@ -188,9 +244,15 @@ impl AsyncCaller for EmbeddedStore {
     fn call(&self, request: &Request<'_>) -> CallFuture<'static> {
         let slot = slots::TaskSlot::take();
         let epoch = self.shards.epoch;
-        let started = self.prepare(request, slot.name().slot, slot.name().sequence).map(|call| {
+        // Which of several asynchronous calls is made first is not the same in each run, so a seeded session makes none.
+        let refuse = || CallError::denied("a seeded session makes its calls one after the other");
+        let prepared = self.prepare(request, slot.name().slot, slot.name().sequence);
+        let prepared = if self.seeded.is_some() { Err(refuse()) } else { prepared };
+        let started = prepared.map(|call| {
             let combiner = &self.shards.combiners[call.shard as usize];
-            let pending = combiner.start(&self.shards.clock, self.session, &call);
+            let from =
+                Asker { session: self.session, terms: self.terms(), connection: slot.name().slot.into() };
+            let pending = combiner.start(&self.shards.clock, from, &call);
             self.shards
                 .ticker
                 .get_or_init(|| Ticker::start(&self.shards.combiners, self.shards.clock))
@@ -222,8 +284,9 @@ impl AsyncCaller for EmbeddedStore {
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
-        for combiner in self.shards.combiners.iter() {
-            combiner.tell(&self.shards.clock, Event::Goodbye { session: self.session });
+        // What a seeded session did is kept for another run of its program.
+        if self.seeded.is_none() {
+            self.shards.end_session(self.session);
         }
     }
 }
@@ -235,19 +298,22 @@ impl Shards {
 
     fn session(this: &Arc<Shards>) -> EmbeddedStore {
         let number = this.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        EmbeddedStore { shards: this.clone(), session: SessionId(u128::from(number)) }
+        // Of no other run of the store, which may have left records.
+        let session = SessionId(u128::from(this.epoch) << 64 | u128::from(number));
+        EmbeddedStore { shards: this.clone(), session, seeded: None }
+    }
+
+    fn end_session(&self, session: SessionId) {
+        for combiner in self.combiners.iter() {
+            combiner.tell(&self.clock, Event::Goodbye { session });
+        }
     }
 
     fn close(&self) -> Result<(), OpenError> {
-        let mut home = self.home.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let saved: Option<Vec<_>> =
-            self.combiners.iter().map(|combiner| combiner.close(&self.clock)).collect();
-        match (home.take(), saved) {
-            (Some(home), Some(saved)) => home.close(saved.concat()),
-            // A shard stopped at a broken invariant: its objects are not to be trusted with overwriting the old ones.
-            (Some(home), None) => Err(OpenError::Unclean { path: home.abandon() }),
-            (None, _) => Ok(()),
-        }
+        let mut regions = self.regions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.combiners.iter().for_each(|combiner| combiner.close(&self.clock));
+        // A shard that stopped at a broken invariant keeps its place in the region, which is then left as by a crash.
+        regions.take().map_or(Ok(()), Regions::close)
     }
 }
 

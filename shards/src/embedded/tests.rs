@@ -19,6 +19,7 @@ fn request<'a, M: Method>(key: &'a str, creation: Creation<'a>, arguments: &'a [
         kind: M::KIND,
         creation,
         epoch: 0,
+        replicas: None,
         arguments,
     }
 }
@@ -249,78 +250,179 @@ fn calls_after_the_close_are_refused_and_waits_end() {
     assert!(matches!(refused, Err(CallError::Unavailable { .. })));
 }
 
-mod home {
+mod in_a_file {
     use super::*;
 
     fn open(path: &Path) -> Result<EmbeddedStore, OpenError> {
         EmbeddedStore::open(path, &EmbeddedOptions::default())
     }
 
+    fn path_in(folder: &tempfile::TempDir) -> std::path::PathBuf {
+        folder.path().join("store")
+    }
+
     #[test]
     fn objects_come_back_after_an_orderly_close() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
+        let path = path_in(&folder);
         for round in 1..=3 {
             let store = open(&path).unwrap();
             assert_eq!(add(&store, "rounds", 1), round);
         }
-        let other_shards = EmbeddedOptions { shards: Some(7), ..EmbeddedOptions::default() };
-        assert_eq!(add(&EmbeddedStore::open(&path, &other_shards).unwrap(), "rounds", 0), 3);
     }
 
-    #[test]
-    fn a_store_that_was_not_closed_in_order_says_so_until_the_loss_is_accepted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        let store = open(&path).unwrap();
-        add(&store, "kept", 1);
-        let first_epoch = store.shards.epoch;
-        drop(store);
-        let store = open(&path).unwrap();
-        add(&store, "kept", 41);
-        // What a killed process leaves behind: the lock is gone, the mark stays.
-        store.shards.home.lock().unwrap().take().unwrap().abandon();
-        drop(store);
-        assert!(matches!(open(&path), Err(OpenError::Unclean { .. })));
-        let accept = EmbeddedOptions { accept_loss: true, ..EmbeddedOptions::default() };
-        let store = EmbeddedStore::open(&path, &accept).unwrap();
-        assert_eq!(add(&store, "kept", 0), 1);
-        assert!(store.shards.epoch > first_epoch);
-    }
-
-    #[test]
-    fn a_store_is_open_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        let _store = open(&path).unwrap();
-        assert!(matches!(open(&path), Err(OpenError::InUse { .. })));
-    }
-
-    #[test]
-    fn other_files_and_damaged_ones_are_refused_and_left_as_they_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        drop(open(&path).map(|store| add(&store, "x", 1)));
-        let sound = std::fs::read(&path).unwrap();
-        let mut cases: Vec<Vec<u8>> = (0..sound.len()).map(|cut| sound[..cut].to_vec()).skip(1).collect();
-        cases.push(b"#!/bin/sh\necho something else\n".to_vec());
-        for bit in 0..sound.len() * 8 {
-            let mut flipped = sound.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            cases.push(flipped);
+    /// Leaves a store as a process does that is killed: nobody closes anything.
+    fn kill(store: EmbeddedStore) {
+        for combiner in store.shards.combiners.iter() {
+            combiner.forget();
         }
-        for bytes in cases {
-            std::fs::write(&path, &bytes).unwrap();
+        drop(store.shards.regions.lock().unwrap().take());
+    }
+
+    #[test]
+    fn objects_come_back_after_a_crash_as_they_were_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        let mut last_epoch = 0;
+        for round in 1..=3 {
+            let store = open(&path).unwrap();
+            assert!(store.shards.epoch > last_epoch);
+            last_epoch = store.shards.epoch;
+            assert_eq!(add(&store, "rounds", 1), round);
+            kill(store);
+        }
+    }
+
+    #[test]
+    fn what_a_session_of_a_killed_process_held_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        let store = open(&path).unwrap();
+        let lock = mutex::Lock { owner: 1, timeout_ms: None };
+        let token = call(&store, "m", &lock, &mutex::Creation {}).unwrap();
+        kill(store);
+        let store = open(&path).unwrap();
+        assert!(call(&store, "m", &lock, &mutex::Creation {}).unwrap() > token);
+    }
+
+    #[test]
+    fn an_ephemeral_object_is_gone_with_its_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        let ephemeral = |store: &EmbeddedStore| {
+            let arguments = codec::encode(&atomic_long::AddAndGet { delta: 1 }).unwrap();
+            let creation = codec::encode(&atomic_long::Creation { initial: 0 }).unwrap();
+            let request = Request {
+                replicas: Some(0),
+                ..request::<atomic_long::AddAndGet>("brief", Creation::IfAbsent(&creation), &arguments)
+            };
+            let mut value = 0;
+            Caller::call(store, &request, &mut |bytes| value = codec::decode::<i64>(bytes).unwrap()).unwrap();
+            value
+        };
+        let store = open(&path).unwrap();
+        assert_eq!((ephemeral(&store), ephemeral(&store)), (1, 2));
+        store.close().unwrap();
+        assert_eq!(ephemeral(&open(&path).unwrap()), 1);
+    }
+
+    #[test]
+    fn a_seeded_session_that_runs_again_gets_what_it_got() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        let run = |store: &EmbeddedStore, calls: i64| {
+            let seeded = store.seeded_session(77).unwrap();
+            let step = |n: i64| {
+                let arguments = codec::encode(&atomic_long::AddAndGet { delta: n }).unwrap();
+                let creation = codec::encode(&atomic_long::Creation { initial: 0 }).unwrap();
+                let request =
+                    request::<atomic_long::AddAndGet>("sum", Creation::IfAbsent(&creation), &arguments);
+                let mut value = 0;
+                seeded.call(&request, &mut |bytes| value = codec::decode::<i64>(bytes).unwrap())?;
+                Ok(value)
+            };
+            let sums: Result<Vec<i64>, CallError> = (1..=calls).map(step).collect();
+            (sums, seeded)
+        };
+        let store = open(&path).unwrap();
+        assert_eq!(run(&store, 3).0, Ok(vec![1, 3, 6]));
+        // Another session comes between, and the process dies.
+        assert_eq!(add(&store, "sum", 100), 106);
+        kill(store);
+        let store = open(&path).unwrap();
+        let (sums, seeded) = run(&store, 4);
+        assert_eq!(sums, Ok(vec![1, 3, 6, 110]));
+        seeded.end_session().unwrap();
+        assert_eq!(run(&store, 1).0, Ok(vec![111]), "the session has ended, and begins anew");
+    }
+
+    #[test]
+    fn a_store_is_open_once_and_keeps_its_number_of_shards() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        let shards = |shards| EmbeddedOptions { shards: Some(shards), ..EmbeddedOptions::default() };
+        let store = EmbeddedStore::open(&path, &shards(3)).unwrap();
+        assert!(matches!(open(&path), Err(OpenError::InUse { .. })));
+        store.close().unwrap();
+        let other = EmbeddedStore::open(&path, &shards(7)).map(drop);
+        assert!(matches!(other, Err(OpenError::OtherShards { found: 3, wanted: 7, .. })));
+        assert_eq!(open(&path).unwrap().shards.combiners.len(), 3);
+    }
+
+    #[test]
+    fn other_files_are_refused_and_left_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        for bytes in [&b"#!/bin/sh\necho something else\n"[..], &[0; 100_000], &[7; 100_000]] {
+            std::fs::write(&path, bytes).unwrap();
             let refused = open(&path).map(|_| "opened").unwrap_err();
-            let typed = matches!(
-                refused,
-                OpenError::NotAStore { .. }
-                    | OpenError::Corrupt { .. }
-                    | OpenError::NewerFormat { .. }
-                    | OpenError::Unclean { .. }
-            );
+            let typed = matches!(refused, OpenError::NotAStore { .. } | OpenError::Region { .. });
             assert!(typed, "{refused:?}");
             assert_eq!(std::fs::read(&path).unwrap(), bytes, "a refused file was changed");
         }
+    }
+
+    #[test]
+    fn a_full_store_says_so_and_deletes_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(&folder);
+        let options =
+            EmbeddedOptions { shards: Some(1), data_bytes_max: Some(24 << 20), ..EmbeddedOptions::default() };
+        let store = EmbeddedStore::open(&path, &options).unwrap();
+        let bytes = abide_net::Bytes(vec![7; 1 << 20]);
+        let set = |key: &str| {
+            let creation = abide_schema::types::atomic_byte_array::Creation { initial: Default::default() };
+            call(
+                &store,
+                key,
+                &abide_schema::types::atomic_byte_array::Set { bytes: bytes.clone() },
+                &creation,
+            )
+        };
+        let mut stored = 0;
+        let full = loop {
+            match set(&stored.to_string()) {
+                Ok(()) => stored += 1,
+                Err(error) => break error,
+            }
+            assert!(stored < 100, "the bound is not kept");
+        };
+        assert_eq!(full, CallError::NoSpace);
+        assert!(stored > 5, "only {stored} MiB fit");
+        let delete = |key: &str| {
+            let arguments = codec::encode(&abide_schema::types::object::Delete {}).unwrap();
+            let type_id = abide_schema::types::atomic_byte_array::Type::ID;
+            let request = Request {
+                type_id,
+                ..request::<abide_schema::types::object::Delete>(key, Creation::Never, &arguments)
+            };
+            let mut deleted = false;
+            Caller::call(&store, &request, &mut |bytes| deleted = codec::decode(bytes).unwrap())
+                .map(|_| deleted)
+        };
+        for number in 0..stored {
+            assert_eq!(delete(&number.to_string()), Ok(true), "{number}");
+        }
+        (0..stored / 2).for_each(|number| set(&format!("again {number}")).unwrap());
     }
 }

@@ -1,7 +1,11 @@
 //! What a node is started with, in two steps: what was asked, and what will run.
 
 use super::ring::{RingConfig, RingError};
-use crate::Registry;
+use crate::{
+    Registry,
+    regions::{DataOptions, OpenError},
+    shard::Limits,
+};
 use abide_net::limits::FRAME_BYTES_MAX;
 use std::{
     io,
@@ -27,7 +31,7 @@ pub struct NodeConfig {
     /// How many cores to use, each with an executor pinned to it. By default all that this process may use.
     pub cores: Option<usize>,
     /// How many shards to keep objects in. By default one for each core: more only cost when a batch of calls
-    /// is spread over more of them.
+    /// is spread over more of them. Data that is there already has the number that it was made with.
     pub shards: Option<u32>,
     /// How long a session lives without a sign of life, unless its client asks for another lease. Default 10 s.
     pub lease: Duration,
@@ -44,6 +48,12 @@ pub struct NodeConfig {
     /// Bytes of answers that one core keeps for all clients that do not read them. The connection that
     /// goes past it is closed. Default 256 MiB.
     pub unread_bytes_max: usize,
+    /// Where persistent objects are kept; without it, there are none.
+    pub data: Option<DataOptions>,
+    /// Most bytes of memory for ephemeral objects. By default as many as the machine has.
+    pub memory_bytes_max: Option<u64>,
+    /// How much each shard takes on.
+    pub limits: Limits,
 }
 
 impl Default for NodeConfig {
@@ -58,6 +68,9 @@ impl Default for NodeConfig {
             busy_poll: Duration::ZERO,
             partial_bytes_max: 8 * FRAME_BYTES_MAX,
             unread_bytes_max: 256 << 20,
+            data: None,
+            memory_bytes_max: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -97,6 +110,9 @@ pub enum StartError {
     /// The kernel lacks something.
     #[error("the node's data path cannot be opened")]
     Ring(#[from] RingError),
+    /// Objects have no place.
+    #[error(transparent)]
+    Objects(#[from] OpenError),
     /// An executor could not be started.
     #[error("core {core} cannot be started: {reason}")]
     Executor {
@@ -117,7 +133,6 @@ pub(super) struct Resolved {
     pub(super) processors: Vec<usize>,
     pub(super) shards: u32,
     pub(super) lease_ms: u32,
-    pub(super) registry: Registry,
     pub(super) ring: RingConfig,
     pub(super) partial_bytes_max: usize,
     pub(super) unread_bytes_max: usize,
@@ -166,7 +181,6 @@ impl NodeConfig {
             processors: allowed[..cores].to_vec(),
             shards,
             lease_ms: lease_ms as u32,
-            registry: self.registry.clone(),
             ring: RingConfig { connections_max, busy_poll: self.busy_poll, ..RingConfig::default() },
             partial_bytes_max: self.partial_bytes_max,
             unread_bytes_max: self.unread_bytes_max,

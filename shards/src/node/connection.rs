@@ -1,14 +1,14 @@
 //! What a core remembers of a connection.
 
 use super::ring::ConnectionId;
-use crate::shard::SessionId;
+use crate::shard::{SessionId, SessionTerms};
 use std::collections::HashMap;
 
 /// A connection of a core.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The session that its HELLO named, and the lease in microseconds. None until then.
-    pub(super) session: Option<(SessionId, u64)>,
+    /// The session that its HELLO named, and on what terms it lives. None until then.
+    pub(super) session: Option<(SessionId, SessionTerms)>,
     /// Received bytes that no call was made of yet: an incomplete frame, or frames that wait because the
     /// client does not read its answers.
     pub(super) partial: Vec<u8>,

@@ -12,14 +12,15 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    shard::{Event, Origin, Outbox, SessionId, Shard},
+    shard::{Event, Origin, Outbox, SessionId, SessionTerms, Shard},
 };
 use abide_net::{
     CallError,
-    frame::{self, Call, Frame, FrameError, Next, RejectReason, Welcome},
+    frame::{self, Call, Frame, FrameError, Hello, Next, RejectReason, Welcome},
     limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX},
     route::{ShardId, shard_of},
 };
+use abide_pmem::HeapError;
 use abide_schema::{ObjectType, types::shard};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -105,6 +106,8 @@ pub(super) struct Core {
     now_us: u64,
     /// The last turn did not come to the end of the mailbox.
     mail_left: bool,
+    /// The memory of a shard failed: nobody knows what of its last batch is durable, so the node must stop.
+    failed: Option<HeapError>,
 }
 
 /// What became of the bytes that a connection sent.
@@ -139,6 +142,7 @@ impl Core {
             outbox: Outbox::default(),
             now_us: shared.clock.now_us(),
             mail_left: false,
+            failed: None,
             shared,
         })
     }
@@ -147,6 +151,9 @@ impl Core {
     pub(super) async fn run(mut self) -> io::Result<()> {
         while !self.shared.stop.load(Ordering::SeqCst) {
             self.turn();
+            if let Some(error) = &self.failed {
+                return Err(io::Error::other(format!("its memory failed: {error}")));
+            }
             self.sleep().await?;
         }
         self.wind_up().await
@@ -316,7 +323,7 @@ impl Core {
                     used += length;
                     let outcome = match (session, frame) {
                         (None, Frame::Hello(hello)) => {
-                            self.welcome(id, SessionId(hello.session), hello.lease_ms);
+                            self.welcome(id, hello);
                             Ok(())
                         }
                         (Some(session), frame) => self.frame(id, session, frame, whole),
@@ -351,10 +358,11 @@ impl Core {
         }
     }
 
-    fn welcome(&mut self, id: ConnectionId, session: SessionId, wanted_ms: u32) {
-        let lease_ms = granted_lease_ms(wanted_ms, self.shared.lease_ms);
+    fn welcome(&mut self, id: ConnectionId, hello: Hello) {
+        let lease_ms = granted_lease_ms(hello.lease_ms, self.shared.lease_ms);
+        let terms = SessionTerms { lease_us: u64::from(lease_ms) * 1_000, is_seeded: hello.is_seeded };
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.session = Some((session, u64::from(lease_ms) * 1_000));
+            connection.session = Some((SessionId(hello.session), terms));
         }
         let welcome = Frame::Welcome(Welcome {
             epoch: self.shared.epoch,
@@ -370,14 +378,14 @@ impl Core {
     fn frame(
         &mut self,
         id: ConnectionId,
-        (session, lease_us): (SessionId, u64),
+        (session, terms): (SessionId, SessionTerms),
         frame: Frame<'_>,
         whole: &[u8],
     ) -> Result<(), FrameError> {
         match frame {
             Frame::Call(call) => {
                 let origin = Origin { core: self.number as u32, connection: id.into() };
-                self.call(origin, session, lease_us, call, whole);
+                self.call(origin, session, terms, call, whole);
             }
             Frame::Cancel { slot, sequence } => {
                 self.own_shards(Event::Cancel { session, slot, sequence });
@@ -406,7 +414,14 @@ impl Core {
 
     /// Makes a call here, or has the core make it that owns the object. Where an object belongs is computed
     /// here: what the client believes only decided where it connected to.
-    fn call(&mut self, origin: Origin, session: SessionId, lease_us: u64, call: Call<'_>, whole: &[u8]) {
+    fn call(
+        &mut self,
+        origin: Origin,
+        session: SessionId,
+        terms: SessionTerms,
+        call: Call<'_>,
+        whole: &[u8],
+    ) {
         let shard = if call.type_id == shard::Type::ID {
             if call.shard >= self.shared.shards {
                 let reason = format!("shard {}, but there are {}", call.shard, self.shared.shards);
@@ -419,13 +434,13 @@ impl Core {
         };
         let owner = self.shared.core_of(shard);
         if owner == self.number {
-            self.call_here(origin, session, lease_us, shard, call);
+            self.call_here(origin, session, terms, shard, call);
         } else {
             if let Some(connection) = self.connections.get_mut(origin.connection.into()) {
                 connection.elsewhere += 1;
             }
             let frame = whole[size_of::<u32>()..].into();
-            let message = Message::Call { origin, session, lease_us, shard, frame };
+            let message = Message::Call { origin, session, terms, shard, frame };
             self.outgoing[owner].send(message, &self.shared.mailboxes[owner]);
         }
     }
@@ -443,11 +458,11 @@ impl Core {
         &mut self,
         origin: Origin,
         session: SessionId,
-        lease_us: u64,
+        terms: SessionTerms,
         shard: ShardId,
         call: Call<'_>,
     ) {
-        let event = Event::Call { origin, session, lease_us, call };
+        let event = Event::Call { origin, session, terms, call };
         let shard = &mut self.shards[shard as usize / self.shared.mailboxes.len()];
         shard.apply(self.now_us, event, &mut self.outbox);
     }
@@ -468,11 +483,11 @@ impl Core {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Call { origin, session, lease_us, shard, frame } => {
+            Message::Call { origin, session, terms, shard, frame } => {
                 let Ok(Frame::Call(call)) = frame::parse(&frame) else {
                     panic!("a core passed a frame on that is no call");
                 };
-                self.call_here(origin, session, lease_us, shard, call);
+                self.call_here(origin, session, terms, shard, call);
                 *self.through.entry((origin.core, origin.connection)).or_default() += 1;
                 self.bound_outbox();
             }
@@ -496,9 +511,17 @@ impl Core {
         }
     }
 
-    /// Hands the answers of the turn so far to their connections, here or on other cores.
+    /// Makes what the turn did so far durable, then hands the answers to their connections, here or on other cores.
     fn deliver(&mut self) {
         let mut outbox = std::mem::take(&mut self.outbox);
+        for shard in &mut self.shards {
+            if let Err(error) = shard.commit(&mut outbox) {
+                tracing::error!(%error, "the memory of a shard failed");
+                // The answers go with the outbox: they would acknowledge what may not be there.
+                self.failed = Some(error);
+                return;
+            }
+        }
         let mut elsewhere: BTreeMap<(u32, u64), Vec<u8>> = BTreeMap::new();
         for reply in outbox.replies() {
             let Origin { core, connection } = reply.origin;

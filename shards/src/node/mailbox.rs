@@ -1,7 +1,7 @@
 //! What one core has to say to another.
 
 use super::ring::RingWaker;
-use crate::shard::{Origin, SessionId};
+use crate::shard::{Origin, SessionId, SessionTerms};
 use abide_net::route::ShardId;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use std::{
@@ -25,7 +25,7 @@ pub(super) enum Message {
     Call {
         origin: Origin,
         session: SessionId,
-        lease_us: u64,
+        terms: SessionTerms,
         shard: ShardId,
         /// The CALL frame without its length prefix, which the sender has parsed once.
         frame: Box<[u8]>,

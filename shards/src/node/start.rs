@@ -9,11 +9,13 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    regions::{OpenError, Regions, physical_memory_bytes},
     shard::{Shard, ShardConfig},
 };
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::{
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::{Arc, mpsc},
 };
 
@@ -29,6 +31,8 @@ pub struct Node {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     cores: Vec<ExecutorJoinHandle<Result<(), NodeStopped>>>,
+    /// Until it has stopped.
+    regions: Option<Regions>,
 }
 
 /// Why a node stopped without having been told to.
@@ -50,10 +54,19 @@ impl Node {
         }
         let resolved = config.resolve()?;
         let clock = Clock::start();
+        let regions = Regions::open(
+            config.data.as_ref(),
+            config.shards,
+            resolved.shards,
+            config.memory_bytes_max.unwrap_or_else(physical_memory_bytes),
+            clock.started_us(),
+        )?;
+        let shards = (0..regions.shards()).map(|shard| open_shard(shard, config, &regions, &clock));
+        let mut shards = shards.map(|shard| shard.map(Some)).collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared {
-            // Greater than that of any earlier node, as far as clocks agree.
-            epoch: clock.started_us(),
-            shards: resolved.shards,
+            // Greater than that of any earlier node: by its data, and without such as far as clocks agree.
+            epoch: regions.epoch(),
+            shards: regions.shards(),
             ports: resolved.addresses.iter().map(SocketAddr::port).collect(),
             lease_ms: resolved.lease_ms,
             clock,
@@ -62,22 +75,14 @@ impl Node {
             partial_bytes_max: resolved.partial_bytes_max,
             unread_bytes_max: resolved.unread_bytes_max,
         });
-        let Resolved { listeners, addresses, processors, ring, registry, .. } = resolved;
-        let mut node = Node { shared: shared.clone(), addresses, cores: Vec::new() };
+        let Resolved { listeners, addresses, processors, ring, .. } = resolved;
+        let mut node = Node { shared: shared.clone(), addresses, cores: Vec::new(), regions: Some(regions) };
         let (opened, opening) = mpsc::channel();
         for (core, (listener, processor)) in listeners.into_iter().zip(processors).enumerate() {
             let cores = shared.mailboxes.len();
             let own = (core as u32..shared.shards).step_by(cores);
-            let shards = own
-                .map(|shard| {
-                    Shard::new(ShardConfig {
-                        shard,
-                        epoch: shared.epoch,
-                        registry: registry.clone(),
-                        started_us: clock.started_us(),
-                    })
-                })
-                .collect();
+            let shards =
+                own.map(|shard| shards[shard as usize].take().expect("a shard has one core")).collect();
             let seat = Seat { core, shared: shared.clone(), listener, ring: ring.clone(), shards };
             let opened = opened.clone();
             let executor = LocalExecutorBuilder::new(Placement::Fixed(processor))
@@ -145,8 +150,43 @@ impl Node {
             };
             outcome = outcome.and(ended);
         }
+        // Only after an orderly end: what a core left behind that could not go on is for recovery to look at.
+        if let Some(regions) = self.regions.take()
+            && outcome.is_ok()
+            && let Err(error) = regions.close()
+        {
+            let reason =
+                std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+            outcome = Err(NodeStopped { core: 0, reason: format!("{error}{reason}") });
+        }
         outcome
     }
+
+    /// What persistent objects survive, in words.
+    pub fn persistence(&self) -> String {
+        self.regions.as_ref().map_or_else(|| "volatile".to_owned(), Regions::persistence)
+    }
+}
+
+fn open_shard(
+    shard: u32,
+    config: &NodeConfig,
+    regions: &Regions,
+    clock: &Clock,
+) -> Result<Shard, StartError> {
+    let path = || regions.path().unwrap_or(Path::new("")).to_owned();
+    let opened = Shard::open(ShardConfig {
+        shard,
+        epoch: regions.epoch(),
+        registry: config.registry.clone(),
+        started_us: clock.started_us(),
+        ephemeral: regions.ephemeral(shard),
+        persistent: regions.persistent(shard),
+        persistent_by_default: false,
+        persistence: regions.persistence(),
+        limits: config.limits.clone(),
+    });
+    opened.map_err(|source| OpenError::Objects { path: path(), source }.into())
 }
 
 impl Drop for Node {

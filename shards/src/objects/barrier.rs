@@ -1,13 +1,12 @@
 //! Barriers.
 
 use crate::{
-    Context, Object, SharedObject, calls_and_state,
-    shard::{Gone, WaiterId},
+    Context, SharedObject, calls,
+    shard::{Gone, Leaves, WaiterId},
+    state::{Answers, Fields, Number, Queue},
 };
 use abide_net::CallError;
 use abide_schema::{Wait, types::cyclic_barrier};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// Parties that meet again and again: see [`cyclic_barrier`].
 ///
@@ -15,82 +14,86 @@ use std::collections::BTreeSet;
 ///
 /// No party leaves a generation without breaking it, so the rank of a waiter's id is its rank of arrival,
 /// and no index has to be kept.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct CyclicBarrier {
-    parties: u32,
-    broken: bool,
-    #[serde(skip)]
-    waiters: BTreeSet<WaiterId>,
+    parties: Number<u32>,
+    broken: Number<bool>,
+    waiters: Queue<()>,
 }
 
 impl SharedObject for CyclicBarrier {
     type Type = cyclic_barrier::Type;
 
-    fn create(cyclic_barrier::Creation { parties }: cyclic_barrier::Creation) -> Result<Self, CallError> {
+    const FIELDS: u32 = 3;
+
+    fn at(fields: Fields) -> Self {
+        CyclicBarrier {
+            parties: Number::at(fields, 0),
+            broken: Number::at(fields, 1),
+            waiters: Queue::at(fields, 2),
+        }
+    }
+
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        cyclic_barrier::Creation { parties }: cyclic_barrier::Creation,
+    ) -> Result<(), CallError> {
         if parties == 0 {
             return Err(CallError::bad_argument("a barrier has at least one party"));
         }
-        Ok(CyclicBarrier { parties, broken: false, waiters: BTreeSet::new() })
+        self.parties.set(context, parties)
     }
-}
 
-impl Object for CyclicBarrier {
-    calls_and_state!(abide_schema::types::cyclic_barrier);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + super::sizes::memory_of_set(&self.waiters)
-    }
+    calls!(abide_schema::types::cyclic_barrier);
 
     /// A party that timed out, was cancelled or died will not come back to the generation that it arrived in.
-    fn waiter_gone(&mut self, context: &mut Context<'_>, waiter: WaiterId, _: Gone) {
-        if self.waiters.remove(&waiter) {
-            self.broken = true;
-            self.end_generation(context);
+    fn waiter_gone(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        waiter: WaiterId,
+        _: Gone,
+    ) -> Result<Leaves, CallError> {
+        if self.waiters.remove(context, waiter)?.is_some() {
+            self.broken.set(context, true)?;
+            self.waiters.wake_all(context, Answers::error(CallError::Broken))?;
         }
+        Ok(Leaves::Now)
     }
 }
 
-impl CyclicBarrier {
-    /// Answers all that wait that their generation is broken.
-    fn end_generation(&mut self, context: &mut Context<'_>) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            context.wake(waiter, Err::<u32, _>(CallError::Broken));
-        }
-    }
-}
-
-impl cyclic_barrier::Methods<Context<'_>> for CyclicBarrier {
-    fn wait(&mut self, context: &mut Context<'_>, timeout_ms: Option<u64>) -> Result<Wait<u32>, CallError> {
-        if self.broken {
+impl cyclic_barrier::Methods<Context<'_, '_>> for CyclicBarrier {
+    fn wait(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        timeout_ms: Option<u64>,
+    ) -> Result<Wait<u32>, CallError> {
+        if self.broken.get(context)? {
             return Err(CallError::Broken);
         }
-        if self.waiters.len() as u64 + 1 < u64::from(self.parties) {
-            self.waiters.insert(context.wait(timeout_ms));
-            return Ok(Wait::Waiting);
+        let parties = self.parties.get(context)?;
+        if self.waiters.len(context)? + 1 < u64::from(parties) {
+            return self.waiters.wait(context, &(), timeout_ms);
         }
         // The last one: all others leave in the order in which they arrived, and a new generation begins.
-        let indices = (1..self.parties).rev();
-        for (waiter, index) in std::mem::take(&mut self.waiters).into_iter().zip(indices) {
-            context.wake(waiter, Ok(index));
-        }
+        self.waiters.wake_all(context, Answers::Descending(parties - 1))?;
         Ok(Wait::Done(0))
     }
 
-    fn waiting(&mut self, _: &mut Context<'_>) -> Result<u32, CallError> {
-        Ok(self.waiters.len() as u32)
+    fn waiting(&mut self, context: &mut Context<'_, '_>) -> Result<u32, CallError> {
+        Ok(self.waiters.len(context)? as u32)
     }
 
-    fn parties(&mut self, _: &mut Context<'_>) -> Result<u32, CallError> {
-        Ok(self.parties)
+    fn parties(&mut self, context: &mut Context<'_, '_>) -> Result<u32, CallError> {
+        self.parties.get(context)
     }
 
-    fn reset(&mut self, context: &mut Context<'_>) -> Result<(), CallError> {
-        self.broken = false;
-        self.end_generation(context);
-        Ok(())
+    fn reset(&mut self, context: &mut Context<'_, '_>) -> Result<(), CallError> {
+        self.broken.set(context, false)?;
+        self.waiters.wake_all(context, Answers::error(CallError::Broken))
     }
 
-    fn is_broken(&mut self, _: &mut Context<'_>) -> Result<bool, CallError> {
-        Ok(self.broken)
+    fn is_broken(&mut self, context: &mut Context<'_, '_>) -> Result<bool, CallError> {
+        self.broken.get(context)
     }
 }

@@ -1,70 +1,70 @@
 //! Truth values.
 
-use crate::{Context, Object, SharedObject, calls_and_state};
+use crate::{
+    Context, SharedObject, calls,
+    state::{Fields, Number},
+};
 use abide_net::CallError;
 use abide_schema::types::atomic_bool;
-use serde::{Deserialize, Serialize};
 
 /// A truth value: see [`atomic_bool`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct AtomicBool {
-    value: bool,
+    value: Number<bool>,
 }
 
 impl SharedObject for AtomicBool {
     type Type = atomic_bool::Type;
 
-    fn create(atomic_bool::Creation { initial }: atomic_bool::Creation) -> Result<Self, CallError> {
-        Ok(AtomicBool { value: initial })
+    const FIELDS: u32 = 1;
+
+    fn at(fields: Fields) -> Self {
+        AtomicBool { value: Number::at(fields, 0) }
     }
+
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        atomic_bool::Creation { initial }: atomic_bool::Creation,
+    ) -> Result<(), CallError> {
+        self.value.set(context, initial)
+    }
+
+    calls!(abide_schema::types::atomic_bool);
 }
 
-impl Object for AtomicBool {
-    calls_and_state!(abide_schema::types::atomic_bool);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>()
-    }
-}
-
-impl AtomicBool {
-    fn put(&mut self, value: bool) -> bool {
-        std::mem::replace(&mut self.value, value)
-    }
-}
-
-impl atomic_bool::Methods<Context<'_>> for AtomicBool {
-    fn get(&mut self, _: &mut Context<'_>) -> Result<bool, CallError> {
-        Ok(self.value)
+impl atomic_bool::Methods<Context<'_, '_>> for AtomicBool {
+    fn get(&mut self, context: &mut Context<'_, '_>) -> Result<bool, CallError> {
+        self.value.get(context)
     }
 
-    fn set(&mut self, _: &mut Context<'_>, value: bool) -> Result<(), CallError> {
-        self.value = value;
-        Ok(())
+    fn set(&mut self, context: &mut Context<'_, '_>, value: bool) -> Result<(), CallError> {
+        self.value.set(context, value)
     }
 
-    fn swap(&mut self, _: &mut Context<'_>, value: bool) -> Result<bool, CallError> {
-        Ok(self.put(value))
+    fn swap(&mut self, context: &mut Context<'_, '_>, value: bool) -> Result<bool, CallError> {
+        self.value.update(context, |_| value)
     }
 
     fn compare_exchange(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         expected: bool,
         value: bool,
     ) -> Result<Result<bool, bool>, CallError> {
-        Ok(if self.value == expected { Ok(self.put(value)) } else { Err(self.value) })
+        let before = self.value.update(context, |there| if there == expected { value } else { there })?;
+        Ok(if before == expected { Ok(before) } else { Err(before) })
     }
 
-    fn fetch_and(&mut self, _: &mut Context<'_>, value: bool) -> Result<bool, CallError> {
-        Ok(self.put(self.value & value))
+    fn fetch_and(&mut self, context: &mut Context<'_, '_>, value: bool) -> Result<bool, CallError> {
+        self.value.update(context, |there| there & value)
     }
 
-    fn fetch_or(&mut self, _: &mut Context<'_>, value: bool) -> Result<bool, CallError> {
-        Ok(self.put(self.value | value))
+    fn fetch_or(&mut self, context: &mut Context<'_, '_>, value: bool) -> Result<bool, CallError> {
+        self.value.update(context, |there| there | value)
     }
 
-    fn fetch_xor(&mut self, _: &mut Context<'_>, value: bool) -> Result<bool, CallError> {
-        Ok(self.put(self.value ^ value))
+    fn fetch_xor(&mut self, context: &mut Context<'_, '_>, value: bool) -> Result<bool, CallError> {
+        self.value.update(context, |there| there ^ value)
     }
 }

@@ -1,106 +1,117 @@
 //! Byte strings.
 
 use super::sizes::check_len;
-use crate::{Context, Object, SharedObject, calls_and_state};
+use crate::{
+    Context, SharedObject, calls,
+    state::{ByteField, Fields},
+};
 use abide_net::{Bytes, CallError};
 use abide_schema::types::atomic_byte_array;
-use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// A byte string: see [`atomic_byte_array`].
 ///
 /// Invariant: at most [`VALUE_BYTES_MAX`](abide_net::limits::VALUE_BYTES_MAX) bytes, so that it always fits
 /// a frame.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct AtomicByteArray {
-    bytes: Bytes,
+    bytes: ByteField,
 }
 
 impl SharedObject for AtomicByteArray {
     type Type = atomic_byte_array::Type;
 
-    fn create(creation: atomic_byte_array::Creation) -> Result<Self, CallError> {
-        check_len(creation.initial.0.len())?;
-        Ok(AtomicByteArray { bytes: creation.initial })
-    }
-}
+    const FIELDS: u32 = 1;
 
-impl Object for AtomicByteArray {
-    calls_and_state!(abide_schema::types::atomic_byte_array);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes.0.len()
+    fn at(fields: Fields) -> Self {
+        AtomicByteArray { bytes: ByteField::at(fields, 0) }
     }
+
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        atomic_byte_array::Creation { initial }: atomic_byte_array::Creation,
+    ) -> Result<(), CallError> {
+        check_len(initial.0.len())?;
+        self.bytes.set(context, &initial.0)
+    }
+
+    calls!(abide_schema::types::atomic_byte_array);
 }
 
 impl AtomicByteArray {
-    fn put(&mut self, bytes: Bytes) -> Bytes {
-        std::mem::replace(&mut self.bytes, bytes)
-    }
-
-    /// The range of `len` bytes from `offset`, if they are all there.
-    fn range(&self, offset: u64, len: u64) -> Result<Range<usize>, CallError> {
-        let there = self.bytes.0.len() as u64;
+    /// Checks that the `len` bytes from `offset` are all there.
+    fn check_range(&self, context: &Context<'_, '_>, offset: u64, len: u64) -> Result<(), CallError> {
+        let there = self.bytes.len(context)?;
         match offset.checked_add(len) {
-            Some(end) if end <= there => Ok(offset as usize..end as usize),
+            Some(end) if end <= there => Ok(()),
             _ => Err(CallError::OutOfBounds { len: there }),
         }
     }
 }
 
-impl atomic_byte_array::Methods<Context<'_>> for AtomicByteArray {
-    fn get(&mut self, _: &mut Context<'_>) -> Result<Bytes, CallError> {
-        Ok(self.bytes.clone())
+impl atomic_byte_array::Methods<Context<'_, '_>> for AtomicByteArray {
+    fn get(&mut self, context: &mut Context<'_, '_>) -> Result<Bytes, CallError> {
+        self.bytes.get(context).map(Bytes)
     }
 
-    fn set(&mut self, _: &mut Context<'_>, bytes: Bytes) -> Result<(), CallError> {
+    fn set(&mut self, context: &mut Context<'_, '_>, bytes: Bytes) -> Result<(), CallError> {
         check_len(bytes.0.len())?;
-        self.bytes = bytes;
-        Ok(())
+        self.bytes.set(context, &bytes.0)
     }
 
-    fn swap(&mut self, _: &mut Context<'_>, bytes: Bytes) -> Result<Bytes, CallError> {
+    fn swap(&mut self, context: &mut Context<'_, '_>, bytes: Bytes) -> Result<Bytes, CallError> {
         check_len(bytes.0.len())?;
-        Ok(self.put(bytes))
+        let before = self.bytes.get(context)?;
+        self.bytes.set(context, &bytes.0)?;
+        Ok(Bytes(before))
     }
 
     fn compare_exchange(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         expected: Bytes,
         bytes: Bytes,
     ) -> Result<Result<Bytes, Bytes>, CallError> {
         check_len(bytes.0.len())?;
-        Ok(if self.bytes == expected { Ok(self.put(bytes)) } else { Err(self.bytes.clone()) })
+        let before = Bytes(self.bytes.get(context)?);
+        if before != expected {
+            return Ok(Err(before));
+        }
+        self.bytes.set(context, &bytes.0)?;
+        Ok(Ok(before))
     }
 
-    fn len(&mut self, _: &mut Context<'_>) -> Result<u64, CallError> {
-        Ok(self.bytes.0.len() as u64)
+    fn len(&mut self, context: &mut Context<'_, '_>) -> Result<u64, CallError> {
+        self.bytes.len(context)
     }
 
-    fn get_range(&mut self, _: &mut Context<'_>, offset: u64, len: u64) -> Result<Bytes, CallError> {
-        let range = self.range(offset, len)?;
-        Ok(Bytes::from(&self.bytes.0[range]))
+    fn get_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes, CallError> {
+        self.check_range(context, offset, len)?;
+        self.bytes.get_range(context, offset, len).map(Bytes)
     }
 
-    fn set_range(&mut self, _: &mut Context<'_>, offset: u64, bytes: Bytes) -> Result<(), CallError> {
-        let range = self.range(offset, bytes.0.len() as u64)?;
-        self.bytes.0[range].copy_from_slice(&bytes.0);
-        Ok(())
+    fn set_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        offset: u64,
+        bytes: Bytes,
+    ) -> Result<(), CallError> {
+        self.check_range(context, offset, bytes.0.len() as u64)?;
+        self.bytes.set_range(context, offset, &bytes.0)
     }
 
-    fn append(&mut self, _: &mut Context<'_>, bytes: Bytes) -> Result<u64, CallError> {
-        check_len(self.bytes.0.len() + bytes.0.len())?;
-        self.bytes.0.extend_from_slice(&bytes.0);
-        Ok(self.bytes.0.len() as u64)
+    fn append(&mut self, context: &mut Context<'_, '_>, bytes: Bytes) -> Result<u64, CallError> {
+        check_len(self.bytes.len(context)? as usize + bytes.0.len())?;
+        self.bytes.append(context, &bytes.0)
     }
 
-    fn resize(&mut self, _: &mut Context<'_>, len: u64) -> Result<(), CallError> {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        check_len(len)?;
-        self.bytes.0.resize(len, 0);
-        // A string that was long once does not keep the memory; some room stays for what is appended next.
-        self.bytes.0.shrink_to(len.saturating_mul(2));
-        Ok(())
+    fn resize(&mut self, context: &mut Context<'_, '_>, len: u64) -> Result<(), CallError> {
+        check_len(usize::try_from(len).unwrap_or(usize::MAX))?;
+        self.bytes.resize(context, len)
     }
 }

@@ -3,10 +3,12 @@
 //! What a processor makes of a NaN's bits differs between processors, and which of two zeros `f64::min`
 //! gives is not even fixed on one. Both are decided here, so that replicas agree.
 
-use crate::{Context, Object, SharedObject, calls_and_state};
+use crate::{
+    Context, SharedObject, calls,
+    state::{Fields, Number},
+};
 use abide_net::CallError;
 use abide_schema::types::atomic_double;
-use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// A result of arithmetic, with one NaN for all.
@@ -27,72 +29,68 @@ pub(super) fn extreme(there: f64, new: f64, wanted: Ordering) -> f64 {
 }
 
 /// A 64-bit float: see [`atomic_double`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct AtomicDouble {
-    value: f64,
+    value: Number<f64>,
 }
 
 impl SharedObject for AtomicDouble {
     type Type = atomic_double::Type;
 
-    fn create(atomic_double::Creation { initial }: atomic_double::Creation) -> Result<Self, CallError> {
-        Ok(AtomicDouble { value: initial })
+    const FIELDS: u32 = 1;
+
+    fn at(fields: Fields) -> Self {
+        AtomicDouble { value: Number::at(fields, 0) }
     }
+
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        atomic_double::Creation { initial }: atomic_double::Creation,
+    ) -> Result<(), CallError> {
+        self.value.set(context, initial)
+    }
+
+    calls!(abide_schema::types::atomic_double);
 }
 
-impl Object for AtomicDouble {
-    calls_and_state!(abide_schema::types::atomic_double);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>()
-    }
-}
-
-impl AtomicDouble {
-    fn put(&mut self, value: f64) -> f64 {
-        std::mem::replace(&mut self.value, value)
-    }
-}
-
-impl atomic_double::Methods<Context<'_>> for AtomicDouble {
-    fn get(&mut self, _: &mut Context<'_>) -> Result<f64, CallError> {
-        Ok(self.value)
+impl atomic_double::Methods<Context<'_, '_>> for AtomicDouble {
+    fn get(&mut self, context: &mut Context<'_, '_>) -> Result<f64, CallError> {
+        self.value.get(context)
     }
 
-    fn set(&mut self, _: &mut Context<'_>, value: f64) -> Result<(), CallError> {
-        self.value = value;
-        Ok(())
+    fn set(&mut self, context: &mut Context<'_, '_>, value: f64) -> Result<(), CallError> {
+        self.value.set(context, value)
     }
 
-    fn swap(&mut self, _: &mut Context<'_>, value: f64) -> Result<f64, CallError> {
-        Ok(self.put(value))
+    fn swap(&mut self, context: &mut Context<'_, '_>, value: f64) -> Result<f64, CallError> {
+        self.value.update(context, |_| value)
     }
 
     fn compare_exchange(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         expected: f64,
         value: f64,
     ) -> Result<Result<f64, f64>, CallError> {
-        let equal = self.value.to_bits() == expected.to_bits();
-        Ok(if equal { Ok(self.put(value)) } else { Err(self.value) })
+        let same = |there: f64| there.to_bits() == expected.to_bits();
+        let before = self.value.update(context, |there| if same(there) { value } else { there })?;
+        Ok(if same(before) { Ok(before) } else { Err(before) })
     }
 
-    fn add_and_get(&mut self, _: &mut Context<'_>, delta: f64) -> Result<f64, CallError> {
-        self.value = settled(self.value + delta);
-        Ok(self.value)
+    fn add_and_get(&mut self, context: &mut Context<'_, '_>, delta: f64) -> Result<f64, CallError> {
+        Ok(settled(self.value.update(context, |there| settled(there + delta))? + delta))
     }
 
-    fn mul_and_get(&mut self, _: &mut Context<'_>, factor: f64) -> Result<f64, CallError> {
-        self.value = settled(self.value * factor);
-        Ok(self.value)
+    fn mul_and_get(&mut self, context: &mut Context<'_, '_>, factor: f64) -> Result<f64, CallError> {
+        Ok(settled(self.value.update(context, |there| settled(there * factor))? * factor))
     }
 
-    fn fetch_min(&mut self, _: &mut Context<'_>, value: f64) -> Result<f64, CallError> {
-        Ok(self.put(extreme(self.value, value, Ordering::Less)))
+    fn fetch_min(&mut self, context: &mut Context<'_, '_>, value: f64) -> Result<f64, CallError> {
+        self.value.update(context, |there| extreme(there, value, Ordering::Less))
     }
 
-    fn fetch_max(&mut self, _: &mut Context<'_>, value: f64) -> Result<f64, CallError> {
-        Ok(self.put(extreme(self.value, value, Ordering::Greater)))
+    fn fetch_max(&mut self, context: &mut Context<'_, '_>, value: f64) -> Result<f64, CallError> {
+        self.value.update(context, |there| extreme(there, value, Ordering::Greater))
     }
 }

@@ -1,124 +1,109 @@
 //! Integers and counters.
 
-use crate::{Context, Object, SharedObject, calls_and_state};
+use crate::{
+    Context, SharedObject, calls,
+    state::{Fields, Number},
+};
 use abide_net::CallError;
 use abide_schema::types::{atomic_int, atomic_long, counter};
-use serde::{Deserialize, Serialize};
 
 macro_rules! atomic_integer {
     ($(#[doc = $doc:literal])* $name:ident, $module:ident, $integer:ty) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Serialize, Deserialize)]
+        #[derive(Debug)]
         pub struct $name {
-            value: $integer,
+            value: Number<$integer>,
         }
 
         impl SharedObject for $name {
             type Type = $module::Type;
 
-            fn create($module::Creation { initial }: $module::Creation) -> Result<Self, CallError> {
-                Ok($name { value: initial })
-            }
-        }
+            const FIELDS: u32 = 1;
 
-        impl Object for $name {
-            calls_and_state!(abide_schema::types::$module);
-
-            fn bytes(&self) -> usize {
-                size_of::<Self>()
-            }
-        }
-
-        impl $name {
-            fn put(&mut self, value: $integer) -> $integer {
-                std::mem::replace(&mut self.value, value)
+            fn at(fields: Fields) -> Self {
+                $name { value: Number::at(fields, 0) }
             }
 
-            fn add(&mut self, delta: $integer) -> $integer {
-                self.value = self.value.wrapping_add(delta);
-                self.value
-            }
-        }
-
-        impl $module::Methods<Context<'_>> for $name {
-            fn get(&mut self, _: &mut Context<'_>) -> Result<$integer, CallError> {
-                Ok(self.value)
-            }
-
-            fn set(&mut self, _: &mut Context<'_>, value: $integer) -> Result<(), CallError> {
-                self.value = value;
-                Ok(())
-            }
-
-            fn swap(&mut self, _: &mut Context<'_>, value: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(value))
-            }
-
-            fn compare_exchange(
+            fn create(
                 &mut self,
-                _: &mut Context<'_>,
-                expected: $integer,
-                value: $integer,
-            ) -> Result<Result<$integer, $integer>, CallError> {
-                Ok(if self.value == expected { Ok(self.put(value)) } else { Err(self.value) })
+                context: &mut Context<'_, '_>,
+                $module::Creation { initial }: $module::Creation,
+            ) -> Result<(), CallError> {
+                self.value.set(context, initial)
             }
 
-            fn add_and_get(&mut self, _: &mut Context<'_>, delta: $integer) -> Result<$integer, CallError> {
-                Ok(self.add(delta))
+            calls!(abide_schema::types::$module);
+        }
+
+        impl $module::Methods<Context<'_, '_>> for $name {
+            fn get(&mut self, context: &mut Context<'_, '_>) -> Result<$integer, CallError> {
+                self.value.get(context)
             }
 
-            fn get_and_add(&mut self, _: &mut Context<'_>, delta: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value.wrapping_add(delta)))
+            fn set(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<(), CallError> {
+                self.value.set(context, value)
             }
 
-            fn increment_and_get(&mut self, _: &mut Context<'_>) -> Result<$integer, CallError> {
-                Ok(self.add(1))
+            fn swap(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |_| value)
             }
 
-            fn decrement_and_get(&mut self, _: &mut Context<'_>) -> Result<$integer, CallError> {
-                Ok(self.add(-1))
+            fn compare_exchange(&mut self, context: &mut Context<'_, '_>, expected: $integer, value: $integer) -> Result<Result<$integer, $integer>, CallError> {
+                let before = self.value.update(context, |there| if there == expected { value } else { there })?;
+                Ok(if before == expected { Ok(before) } else { Err(before) })
             }
 
-            fn get_and_increment(&mut self, _: &mut Context<'_>) -> Result<$integer, CallError> {
-                Ok(self.put(self.value.wrapping_add(1)))
+            fn add_and_get(&mut self, context: &mut Context<'_, '_>, delta: $integer) -> Result<$integer, CallError> {
+                Ok(self.value.update(context, |there| there.wrapping_add(delta))?.wrapping_add(delta))
             }
 
-            fn get_and_decrement(&mut self, _: &mut Context<'_>) -> Result<$integer, CallError> {
-                Ok(self.put(self.value.wrapping_sub(1)))
+            fn get_and_add(&mut self, context: &mut Context<'_, '_>, delta: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there.wrapping_add(delta))
             }
 
-            fn fetch_min(&mut self, _: &mut Context<'_>, value: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value.min(value)))
+            fn increment_and_get(&mut self, context: &mut Context<'_, '_>) -> Result<$integer, CallError> {
+                self.add_and_get(context, 1)
             }
 
-            fn fetch_max(&mut self, _: &mut Context<'_>, value: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value.max(value)))
+            fn decrement_and_get(&mut self, context: &mut Context<'_, '_>) -> Result<$integer, CallError> {
+                self.add_and_get(context, -1)
             }
 
-            fn fetch_mul(&mut self, _: &mut Context<'_>, factor: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value.wrapping_mul(factor)))
+            fn get_and_increment(&mut self, context: &mut Context<'_, '_>) -> Result<$integer, CallError> {
+                self.get_and_add(context, 1)
             }
 
-            fn fetch_and(&mut self, _: &mut Context<'_>, value: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value & value))
+            fn get_and_decrement(&mut self, context: &mut Context<'_, '_>) -> Result<$integer, CallError> {
+                self.get_and_add(context, -1)
             }
 
-            fn fetch_or(&mut self, _: &mut Context<'_>, value: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value | value))
+            fn fetch_min(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there.min(value))
             }
 
-            fn fetch_xor(&mut self, _: &mut Context<'_>, value: $integer) -> Result<$integer, CallError> {
-                Ok(self.put(self.value ^ value))
+            fn fetch_max(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there.max(value))
             }
 
-            fn checked_add(
-                &mut self,
-                _: &mut Context<'_>,
-                delta: $integer,
-            ) -> Result<Option<$integer>, CallError> {
-                let sum = self.value.checked_add(delta);
-                self.value = sum.unwrap_or(self.value);
-                Ok(sum)
+            fn fetch_mul(&mut self, context: &mut Context<'_, '_>, factor: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there.wrapping_mul(factor))
+            }
+
+            fn fetch_and(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there & value)
+            }
+
+            fn fetch_or(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there | value)
+            }
+
+            fn fetch_xor(&mut self, context: &mut Context<'_, '_>, value: $integer) -> Result<$integer, CallError> {
+                self.value.update(context, |there| there ^ value)
+            }
+
+            fn checked_add(&mut self, context: &mut Context<'_, '_>, delta: $integer) -> Result<Option<$integer>, CallError> {
+                let before = self.value.update(context, |there| there.checked_add(delta).unwrap_or(there))?;
+                Ok(before.checked_add(delta))
             }
         }
     };
@@ -134,43 +119,45 @@ atomic_integer! {
 }
 
 /// A count that many threads change and few read: see [`counter`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Counter {
-    count: i64,
+    count: Number<i64>,
 }
 
 impl SharedObject for Counter {
     type Type = counter::Type;
 
-    fn create(counter::Creation { initial }: counter::Creation) -> Result<Self, CallError> {
-        Ok(Counter { count: initial })
+    const FIELDS: u32 = 1;
+
+    fn at(fields: Fields) -> Self {
+        Counter { count: Number::at(fields, 0) }
     }
+
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        counter::Creation { initial }: counter::Creation,
+    ) -> Result<(), CallError> {
+        self.count.set(context, initial)
+    }
+
+    calls!(abide_schema::types::counter);
 }
 
-impl Object for Counter {
-    calls_and_state!(abide_schema::types::counter);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>()
-    }
-}
-
-impl counter::Methods<Context<'_>> for Counter {
-    fn increment(&mut self, _: &mut Context<'_>, n: i64) -> Result<(), CallError> {
-        self.count = self.count.wrapping_add(n);
-        Ok(())
+impl counter::Methods<Context<'_, '_>> for Counter {
+    fn increment(&mut self, context: &mut Context<'_, '_>, n: i64) -> Result<(), CallError> {
+        self.count.update(context, |count| count.wrapping_add(n)).map(drop)
     }
 
-    fn decrement(&mut self, _: &mut Context<'_>, n: i64) -> Result<(), CallError> {
-        self.count = self.count.wrapping_sub(n);
-        Ok(())
+    fn decrement(&mut self, context: &mut Context<'_, '_>, n: i64) -> Result<(), CallError> {
+        self.count.update(context, |count| count.wrapping_sub(n)).map(drop)
     }
 
-    fn tally(&mut self, _: &mut Context<'_>) -> Result<i64, CallError> {
-        Ok(self.count)
+    fn tally(&mut self, context: &mut Context<'_, '_>) -> Result<i64, CallError> {
+        self.count.get(context)
     }
 
-    fn reset(&mut self, _: &mut Context<'_>) -> Result<i64, CallError> {
-        Ok(std::mem::take(&mut self.count))
+    fn reset(&mut self, context: &mut Context<'_, '_>) -> Result<i64, CallError> {
+        self.count.update(context, |_| 0)
     }
 }

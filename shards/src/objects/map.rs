@@ -1,293 +1,294 @@
 //! Maps from values to values.
 
 use super::{
-    merge::Joining,
-    sizes::{self, AnswerScale, check_map_key, check_value, encoded_bytes, memory_of},
+    merge::{Joining, join_all},
+    sizes::{self, AnswerScale, check_map_key, check_value, encoded_bytes},
 };
-use crate::{Context, Object, SharedObject, calls_and_state};
+use crate::{
+    Context, SharedObject, calls,
+    state::{Dictionary, Fields},
+};
 use abide_net::{CallError, Value};
 use abide_schema::{MergeOp, Page, types::map};
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, btree_map},
-    ops::Bound,
-};
 
-/// A map from values to values, in the order of the keys' bytes: see [`map`].
-///
-/// Invariant: `content_bytes` is the sum of what the keys and values take.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(from = "Saved")]
+/// A map from values to values: see [`map`].
+#[derive(Debug)]
 pub struct Map {
-    entries: BTreeMap<Value, Value>,
-    #[serde(skip)]
-    content_bytes: usize,
-}
-
-/// A map at rest.
-#[derive(Deserialize)]
-struct Saved {
-    entries: BTreeMap<Value, Value>,
-}
-
-impl From<Saved> for Map {
-    fn from(Saved { entries }: Saved) -> Map {
-        let content_bytes = entries.iter().map(|(key, value)| memory_of(key) + memory_of(value)).sum();
-        Map { entries, content_bytes }
-    }
+    entries: Dictionary,
 }
 
 impl SharedObject for Map {
     type Type = map::Type;
 
-    fn create(map::Creation {}: map::Creation) -> Result<Self, CallError> {
-        Ok(Saved { entries: BTreeMap::new() }.into())
+    const FIELDS: u32 = 1;
+
+    fn at(fields: Fields) -> Self {
+        Map { entries: Dictionary::at(fields, 0) }
     }
+
+    fn create(&mut self, _: &mut Context<'_, '_>, map::Creation {}: map::Creation) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    calls!(abide_schema::types::map);
 }
 
-impl Object for Map {
-    calls_and_state!(abide_schema::types::map);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.content_bytes
-    }
-}
-
-fn check_entry((key, value): (&Value, &Value)) -> Result<(), CallError> {
+fn check_entry(key: &Value, value: &Value) -> Result<(), CallError> {
     check_map_key(key)?;
     check_value(value)
 }
 
+pub(super) fn value_of(bytes: Option<Vec<u8>>) -> Result<Option<Value>, CallError> {
+    bytes.map(|bytes| Value::from_bytes(&bytes)).transpose()
+}
+
 impl Map {
-    /// Sets a key's value, both of which have been checked.
-    fn put(&mut self, key: Value, value: Value) -> Option<Value> {
-        self.content_bytes += memory_of(&value);
-        match self.entries.entry(key) {
-            btree_map::Entry::Vacant(vacant) => {
-                self.content_bytes += memory_of(vacant.key());
-                vacant.insert(value);
-                None
-            }
-            btree_map::Entry::Occupied(mut occupied) => {
-                let before = occupied.insert(value);
-                self.content_bytes -= memory_of(&before);
-                Some(before)
-            }
-        }
+    fn there(&self, context: &Context<'_, '_>, key: &Value) -> Result<Option<Value>, CallError> {
+        value_of(self.entries.get(context, key.as_bytes())?)
     }
 
-    fn take(&mut self, key: &Value) -> Option<Value> {
-        let value = self.entries.remove(key)?;
-        self.content_bytes -= memory_of(key) + memory_of(&value);
-        Some(value)
-    }
-
-    /// The entries behind a key, which need not be there itself; all without one.
-    fn behind(&self, after: Option<&Value>) -> btree_map::Range<'_, Value, Value> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range::<Value, _>((start, Bound::Unbounded))
-    }
-
-    /// A page of the entries behind a key, made by `part` of each.
-    fn page<T: Clone>(
+    fn put(
         &self,
+        context: &mut Context<'_, '_>,
+        key: &Value,
+        value: &Value,
+    ) -> Result<Option<Value>, CallError> {
+        value_of(self.entries.swap(context, key.as_bytes(), value.as_bytes())?)
+    }
+
+    /// A page of what `part` makes of the entries behind a key.
+    fn page<T>(
+        &self,
+        context: &Context<'_, '_>,
         after: Option<&Value>,
         limit: u32,
-        part: impl Fn(&Value, &Value) -> T,
-        bytes_of: impl Fn(&T) -> usize,
-    ) -> Page<T, Value> {
-        let entries = self.behind(after).map(|(key, value)| (key, part(key, value)));
-        let page = sizes::page(
-            entries,
-            limit,
-            |(_, part)| bytes_of(part),
-            |taken| taken.last().map(|(key, _)| (*key).clone()),
-        );
-        Page { entries: page.entries.into_iter().map(|(_, part)| part).collect(), next: page.next }
+        part: impl Fn(Value, Value) -> (T, usize),
+    ) -> Result<Page<T, Value>, CallError> {
+        let mut page = sizes::Gathering::new(limit);
+        self.entries.for_each(context, after.map(Value::as_bytes), |key, value| {
+            let key = Value::from_bytes(key)?;
+            let (entry, bytes) = part(key.clone(), Value::from_bytes(value)?);
+            Ok(page.take((key, entry), bytes))
+        })?;
+        Ok(sizes::without_keys(page))
     }
 }
 
-impl map::Methods<Context<'_>> for Map {
-    fn len(&mut self, _: &mut Context<'_>) -> Result<u64, CallError> {
-        Ok(self.entries.len() as u64)
+impl map::Methods<Context<'_, '_>> for Map {
+    fn len(&mut self, context: &mut Context<'_, '_>) -> Result<u64, CallError> {
+        self.entries.len(context)
     }
 
-    fn is_empty(&mut self, _: &mut Context<'_>) -> Result<bool, CallError> {
-        Ok(self.entries.is_empty())
+    fn is_empty(&mut self, context: &mut Context<'_, '_>) -> Result<bool, CallError> {
+        self.entries.is_empty(context)
     }
 
-    fn get(&mut self, _: &mut Context<'_>, key: Value) -> Result<Option<Value>, CallError> {
-        Ok(self.entries.get(&key).cloned())
+    fn get(&mut self, context: &mut Context<'_, '_>, key: Value) -> Result<Option<Value>, CallError> {
+        self.there(context, &key)
     }
 
-    fn contains_key(&mut self, _: &mut Context<'_>, key: Value) -> Result<bool, CallError> {
-        Ok(self.entries.contains_key(&key))
+    fn contains_key(&mut self, context: &mut Context<'_, '_>, key: Value) -> Result<bool, CallError> {
+        self.entries.contains_key(context, key.as_bytes())
     }
 
-    fn contains_value(&mut self, _: &mut Context<'_>, value: Value) -> Result<bool, CallError> {
-        Ok(self.entries.values().any(|there| *there == value))
+    fn contains_value(&mut self, context: &mut Context<'_, '_>, value: Value) -> Result<bool, CallError> {
+        let mut found = false;
+        self.entries.for_each(context, None, |_, there| {
+            found = there == value.as_bytes();
+            Ok(!found)
+        })?;
+        Ok(found)
     }
 
-    fn insert(&mut self, _: &mut Context<'_>, key: Value, value: Value) -> Result<Option<Value>, CallError> {
-        check_entry((&key, &value))?;
-        Ok(self.put(key, value))
+    fn insert(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        key: Value,
+        value: Value,
+    ) -> Result<Option<Value>, CallError> {
+        check_entry(&key, &value)?;
+        self.put(context, &key, &value)
     }
 
     fn insert_if_absent(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         key: Value,
         value: Value,
     ) -> Result<Option<Value>, CallError> {
-        check_entry((&key, &value))?;
-        if let Some(there) = self.entries.get(&key) {
-            return Ok(Some(there.clone()));
+        check_entry(&key, &value)?;
+        let there = self.there(context, &key)?;
+        if there.is_none() {
+            self.put(context, &key, &value)?;
         }
-        Ok(self.put(key, value))
+        Ok(there)
     }
 
-    fn replace(&mut self, _: &mut Context<'_>, key: Value, value: Value) -> Result<Option<Value>, CallError> {
-        check_entry((&key, &value))?;
-        Ok(if self.entries.contains_key(&key) { self.put(key, value) } else { None })
+    fn replace(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        key: Value,
+        value: Value,
+    ) -> Result<Option<Value>, CallError> {
+        check_entry(&key, &value)?;
+        if !self.entries.contains_key(context, key.as_bytes())? {
+            return Ok(None);
+        }
+        self.put(context, &key, &value)
     }
 
     fn replace_if(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         key: Value,
         expected: Value,
         value: Value,
     ) -> Result<bool, CallError> {
-        check_entry((&key, &value))?;
-        let is_expected = self.entries.get(&key) == Some(&expected);
+        check_entry(&key, &value)?;
+        let is_expected = self.there(context, &key)? == Some(expected);
         if is_expected {
-            self.put(key, value);
+            self.put(context, &key, &value)?;
         }
         Ok(is_expected)
     }
 
-    fn remove(&mut self, _: &mut Context<'_>, key: Value) -> Result<Option<Value>, CallError> {
-        Ok(self.take(&key))
+    fn remove(&mut self, context: &mut Context<'_, '_>, key: Value) -> Result<Option<Value>, CallError> {
+        value_of(self.entries.take(context, key.as_bytes())?)
     }
 
-    fn remove_if(&mut self, _: &mut Context<'_>, key: Value, expected: Value) -> Result<bool, CallError> {
-        let is_expected = self.entries.get(&key) == Some(&expected);
+    fn remove_if(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        key: Value,
+        expected: Value,
+    ) -> Result<bool, CallError> {
+        let is_expected = self.there(context, &key)? == Some(expected);
         if is_expected {
-            self.take(&key);
+            self.entries.remove(context, key.as_bytes())?;
         }
         Ok(is_expected)
     }
 
-    fn get_many(&mut self, _: &mut Context<'_>, keys: Vec<Value>) -> Result<Vec<Option<Value>>, CallError> {
+    fn get_many(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        keys: Vec<Value>,
+    ) -> Result<Vec<Option<Value>>, CallError> {
         let mut scale = AnswerScale::new(keys.len());
         let values = keys.iter().map(|key| {
-            let value = self.entries.get(key);
-            scale.add(value.map_or(1, encoded_bytes))?;
-            Ok(value.cloned())
+            let value = self.there(context, key)?;
+            scale.add(value.as_ref().map_or(1, encoded_bytes))?;
+            Ok(value)
         });
         values.collect()
     }
 
-    fn insert_many(&mut self, _: &mut Context<'_>, entries: Vec<(Value, Value)>) -> Result<u64, CallError> {
-        entries.iter().try_for_each(|(key, value)| check_entry((key, value)))?;
-        let before = self.entries.len();
-        for (key, value) in entries {
-            self.put(key, value);
+    fn insert_many(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        entries: Vec<(Value, Value)>,
+    ) -> Result<u64, CallError> {
+        entries.iter().try_for_each(|(key, value)| check_entry(key, value))?;
+        let mut new = 0;
+        for (key, value) in &entries {
+            new += u64::from(self.entries.insert(context, key.as_bytes(), value.as_bytes())?);
         }
-        Ok((self.entries.len() - before) as u64)
+        Ok(new)
     }
 
-    fn remove_many(&mut self, _: &mut Context<'_>, keys: Vec<Value>) -> Result<u64, CallError> {
-        Ok(keys.iter().filter(|key| self.take(key).is_some()).count() as u64)
+    fn remove_many(&mut self, context: &mut Context<'_, '_>, keys: Vec<Value>) -> Result<u64, CallError> {
+        let mut removed = 0;
+        for key in &keys {
+            removed += u64::from(self.entries.remove(context, key.as_bytes())?);
+        }
+        Ok(removed)
     }
 
-    fn clear(&mut self, _: &mut Context<'_>) -> Result<(), CallError> {
-        self.entries.clear();
-        self.content_bytes = 0;
-        Ok(())
+    fn clear(&mut self, context: &mut Context<'_, '_>) -> Result<(), CallError> {
+        self.entries.clear(context)
     }
 
     fn keys(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         after: Option<Value>,
         limit: u32,
     ) -> Result<Page<Value, Value>, CallError> {
-        Ok(self.page(after.as_ref(), limit, |key, _| key.clone(), encoded_bytes))
+        let mut page = sizes::Gathering::new(limit);
+        self.entries.for_each_key(context, after.as_ref().map(Value::as_bytes), |key| {
+            let key = Value::from_bytes(key)?;
+            let bytes = encoded_bytes(&key);
+            Ok(page.take((key.clone(), key), bytes))
+        })?;
+        Ok(sizes::without_keys(page))
     }
 
     fn values(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         after: Option<Value>,
         limit: u32,
     ) -> Result<Page<Value, Value>, CallError> {
-        Ok(self.page(after.as_ref(), limit, |_, value| value.clone(), encoded_bytes))
+        self.page(context, after.as_ref(), limit, |_, value| {
+            let bytes = encoded_bytes(&value);
+            (value, bytes)
+        })
     }
 
     fn entries(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         after: Option<Value>,
         limit: u32,
     ) -> Result<Page<(Value, Value), Value>, CallError> {
-        let part = |key: &Value, value: &Value| (key.clone(), value.clone());
-        Ok(self.page(after.as_ref(), limit, part, |(key, value)| encoded_bytes(key) + encoded_bytes(value)))
+        self.page(context, after.as_ref(), limit, |key, value| {
+            let bytes = encoded_bytes(&key) + encoded_bytes(&value);
+            ((key, value), bytes)
+        })
     }
 
     fn merge(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         key: Value,
         value: Value,
         op: MergeOp,
     ) -> Result<Value, CallError> {
-        check_entry((&key, &value))?;
-        let after = match self.entries.get(&key) {
-            Some(there) => Joining::begin(op, there.clone()).join(&value)?.finish()?,
+        check_entry(&key, &value)?;
+        let after = match self.there(context, &key)? {
+            Some(there) => Joining::begin(op, there).join(&value)?.finish()?,
             None => value,
         };
-        self.put(key, after.clone());
+        self.entries.insert(context, key.as_bytes(), after.as_bytes())?;
         Ok(after)
     }
 
     fn merge_many(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         entries: Vec<(Value, Value)>,
         op: MergeOp,
     ) -> Result<u64, CallError> {
-        // Beside the map until all of them are joined: an error must leave the map as it was.
-        let mut joined: BTreeMap<Value, Joining> = BTreeMap::new();
-        for (key, value) in entries {
-            check_entry((&key, &value))?;
-            let after = match (joined.remove(&key), self.entries.get(&key)) {
-                (Some(joining), _) => joining.join(&value)?,
-                (None, Some(there)) => Joining::begin(op, there.clone()).join(&value)?,
-                (None, None) => Joining::begin(op, value),
-            };
-            joined.insert(key, after);
+        entries.iter().try_for_each(|(key, value)| check_entry(key, value))?;
+        let mut new = 0;
+        for (key, joining) in join_all(op, &entries, |key| self.there(context, key))? {
+            let after = joining.finish()?;
+            new += u64::from(self.entries.insert(context, key.as_bytes(), after.as_bytes())?);
         }
-        let joined = joined.into_iter().map(|(key, joining)| Ok((key, joining.finish()?)));
-        let joined: Vec<_> = joined.collect::<Result<_, CallError>>()?;
-        let before = self.entries.len();
-        for (key, value) in joined {
-            self.put(key, value);
-        }
-        Ok((self.entries.len() - before) as u64)
+        Ok(new)
     }
 
     fn compute(
         &mut self,
-        _: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
         key: Value,
         op: MergeOp,
         operand: Value,
     ) -> Result<Option<Value>, CallError> {
         check_value(&operand)?;
-        let Some(there) = self.entries.get(&key) else { return Ok(None) };
-        let after = Joining::begin(op, there.clone()).join(&operand)?.finish()?;
-        self.put(key, after.clone());
+        let Some(there) = self.there(context, &key)? else { return Ok(None) };
+        let after = Joining::begin(op, there).join(&operand)?.finish()?;
+        self.entries.insert(context, key.as_bytes(), after.as_bytes())?;
         Ok(Some(after))
     }
 }

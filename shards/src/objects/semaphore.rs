@@ -1,13 +1,13 @@
 //! Semaphores.
 
+use super::held::by_session;
 use crate::{
-    Context, Object, SharedObject, calls_and_state,
-    shard::{Gone, SessionId, WaiterId},
+    Context, SharedObject, calls,
+    shard::{Gone, Leaves, SessionId, WaiterId},
+    state::{Fields, Number, Queue, Tree},
 };
 use abide_net::CallError;
-use abide_schema::{Wait, types::semaphore};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use abide_schema::{BlockedBy, Wait, types::semaphore};
 
 /// Permits, given out in the order of asking: see [`semaphore`].
 ///
@@ -16,132 +16,179 @@ use std::collections::BTreeMap;
 /// - `held_total` is the sum of `held`, whose entries are above 0, and at most `total`;
 /// - the shard tells of the end of exactly the sessions in `held`;
 /// - an unowned semaphore records no holders: what was taken is gone from `total`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Semaphore {
-    unowned: bool,
+    unowned: Number<bool>,
     /// The permits that are there and those that sessions hold: what is there when all sessions have ended.
-    total: u64,
-    #[serde(skip)]
-    held: BTreeMap<SessionId, u64>,
-    #[serde(skip)]
-    held_total: u64,
+    total: Number<u64>,
+    held_total: Number<u64>,
+    /// Permits by session.
+    held: Tree,
     /// Who waits, and for how many permits.
-    #[serde(skip)]
-    queue: BTreeMap<WaiterId, u64>,
+    queue: Queue<u64>,
 }
 
 impl SharedObject for Semaphore {
     type Type = semaphore::Type;
 
-    fn create(semaphore::Creation { permits, unowned }: semaphore::Creation) -> Result<Self, CallError> {
-        let (held, queue) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Semaphore { unowned, total: permits, held, held_total: 0, queue })
+    const FIELDS: u32 = 5;
+
+    fn at(fields: Fields) -> Self {
+        Semaphore {
+            unowned: Number::at(fields, 0),
+            total: Number::at(fields, 1),
+            held_total: Number::at(fields, 2),
+            held: Tree::at(fields, 3),
+            queue: Queue::at(fields, 4),
+        }
     }
-}
 
-impl Object for Semaphore {
-    calls_and_state!(abide_schema::types::semaphore);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + super::sizes::memory_of_map(&self.queue) + super::sizes::memory_of_map(&self.held)
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        semaphore::Creation { permits, unowned }: semaphore::Creation,
+    ) -> Result<(), CallError> {
+        self.unowned.set(context, unowned)?;
+        self.total.set(context, permits)
     }
 
-    fn waiter_gone(&mut self, context: &mut Context<'_>, waiter: WaiterId, _: Gone) {
-        self.queue.remove(&waiter);
+    calls!(abide_schema::types::semaphore);
+
+    fn waiter_gone(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        waiter: WaiterId,
+        _: Gone,
+    ) -> Result<Leaves, CallError> {
+        self.queue.remove(context, waiter)?;
         // It may have been the first, and have kept those out that want less.
-        self.let_in(context);
+        self.let_in(context)?;
+        Ok(Leaves::Now)
     }
 
-    fn session_ended(&mut self, context: &mut Context<'_>, session: SessionId) {
-        self.held_total -= self.held.remove(&session).unwrap_or(0);
-        self.let_in(context);
+    fn session_ended(&mut self, context: &mut Context<'_, '_>, session: SessionId) -> Result<(), CallError> {
+        let held = by_session::take(&self.held, context, session)?;
+        self.held_total.update(context, |total| total - held)?;
+        self.let_in(context)
+    }
+
+    fn alarm(&mut self, context: &mut Context<'_, '_>) -> Result<(), CallError> {
+        self.let_in(context)
+    }
+
+    fn holders(&mut self, context: &mut Context<'_, '_>) -> Result<Vec<BlockedBy>, CallError> {
+        let mut holders = Vec::new();
+        by_session::for_each(&self.held, context, |session, permits| {
+            let what = format!("{permits} permits");
+            holders.push(BlockedBy { session: session.to_string(), owner: None, what });
+            Ok(holders.len() < super::held::HOLDERS_SHOWN_MAX)
+        })?;
+        Ok(holders)
     }
 }
+
+/// Waiting calls that are let in by one call at most; an alarm lets in the others.
+const LET_IN_MAX: u32 = 128;
 
 impl Semaphore {
-    fn there(&self) -> u64 {
-        self.total - self.held_total
+    fn there(&self, context: &Context<'_, '_>) -> Result<u64, CallError> {
+        Ok(self.total.get(context)? - self.held_total.get(context)?)
     }
 
     /// Gives permits, which are there, to a session.
-    fn give(&mut self, context: &mut Context<'_>, session: SessionId, permits: u64) {
-        if self.unowned {
-            self.total -= permits;
-        } else if permits > 0 {
-            self.held_total += permits;
-            *self.held.entry(session).or_insert(0) += permits;
-            context.hold(session);
-        }
-    }
-
-    /// Lets in from the front of the queue as many as there are permits for.
-    fn let_in(&mut self, context: &mut Context<'_>) {
-        while let Some(first) = self.queue.first_entry()
-            && *first.get() <= self.total - self.held_total
-        {
-            let (waiter, permits) = first.remove_entry();
-            self.give(context, context.session_of(waiter), permits);
-            context.wake(waiter, Ok(()));
-        }
-    }
-
-    /// Takes permits for the caller if they are there and nobody waits.
-    fn try_take(&mut self, context: &mut Context<'_>, permits: u64) -> bool {
-        let takes = self.queue.is_empty() && permits <= self.there();
-        if takes {
-            self.give(context, context.session(), permits);
-        }
-        takes
-    }
-}
-
-impl semaphore::Methods<Context<'_>> for Semaphore {
-    fn acquire(
+    fn give(
         &mut self,
-        context: &mut Context<'_>,
-        n: u64,
-        timeout_ms: Option<u64>,
-    ) -> Result<Wait<()>, CallError> {
-        if self.try_take(context, n) {
-            return Ok(Wait::Done(()));
-        }
-        self.queue.insert(context.wait(timeout_ms), n);
-        Ok(Wait::Waiting)
-    }
-
-    fn try_acquire(&mut self, context: &mut Context<'_>, n: u64) -> Result<bool, CallError> {
-        Ok(self.try_take(context, n))
-    }
-
-    fn release(&mut self, context: &mut Context<'_>, n: u64) -> Result<(), CallError> {
-        if self.unowned {
-            let total = self.total.checked_add(n);
-            self.total =
-                total.ok_or_else(|| CallError::bad_argument("more permits than 64 bits can count"))?;
-        } else {
-            let session = context.session();
-            let holds = self.held.get(&session).copied().unwrap_or(0);
-            let Some(left) = holds.checked_sub(n) else {
-                return Err(CallError::denied(format!("the session holds {holds} permits, not {n}")));
-            };
-            self.held_total -= n;
-            if left > 0 {
-                self.held.insert(session, left);
-            } else if self.held.remove(&session).is_some() {
-                context.unhold(session);
+        context: &mut Context<'_, '_>,
+        session: SessionId,
+        permits: u64,
+    ) -> Result<(), CallError> {
+        if self.unowned.get(context)? {
+            self.total.update(context, |total| total - permits)?;
+        } else if permits > 0 {
+            self.held_total.update(context, |total| total + permits)?;
+            let holds = by_session::get(&self.held, context, session)?;
+            by_session::set(&self.held, context, session, holds + permits)?;
+            if holds == 0 {
+                context.hold(session)?;
             }
         }
-        self.let_in(context);
         Ok(())
     }
 
-    fn available(&mut self, _: &mut Context<'_>) -> Result<u64, CallError> {
-        Ok(self.there())
+    /// Lets in from the front of the queue as many as there are permits for.
+    fn let_in(&mut self, context: &mut Context<'_, '_>) -> Result<(), CallError> {
+        for _ in 0..LET_IN_MAX {
+            let Some((waiter, permits)) = self.queue.first(context)? else { return Ok(()) };
+            if permits > self.there(context)? {
+                return Ok(());
+            }
+            self.queue.remove(context, waiter)?;
+            let session = context.session_of(waiter)?;
+            self.give(context, session, permits)?;
+            context.wake(waiter, Ok(&()))?;
+        }
+        // More than one block may answer: the shard asks again at once, before any other event.
+        context.set_alarm(Some(0));
+        Ok(())
     }
 
-    fn drain(&mut self, context: &mut Context<'_>) -> Result<u64, CallError> {
-        let permits = self.there();
-        self.give(context, context.session(), permits);
+    /// Takes permits for the caller if they are there and nobody waits.
+    fn try_take(&mut self, context: &mut Context<'_, '_>, permits: u64) -> Result<bool, CallError> {
+        let takes = self.queue.is_empty(context)? && permits <= self.there(context)?;
+        if takes {
+            let session = context.session();
+            self.give(context, session, permits)?;
+        }
+        Ok(takes)
+    }
+}
+
+impl semaphore::Methods<Context<'_, '_>> for Semaphore {
+    fn acquire(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        n: u64,
+        timeout_ms: Option<u64>,
+    ) -> Result<Wait<()>, CallError> {
+        if self.try_take(context, n)? {
+            return Ok(Wait::Done(()));
+        }
+        self.queue.wait(context, &n, timeout_ms)
+    }
+
+    fn try_acquire(&mut self, context: &mut Context<'_, '_>, n: u64) -> Result<bool, CallError> {
+        self.try_take(context, n)
+    }
+
+    fn release(&mut self, context: &mut Context<'_, '_>, n: u64) -> Result<(), CallError> {
+        if self.unowned.get(context)? {
+            let total = self.total.get(context)?.checked_add(n);
+            let total =
+                total.ok_or_else(|| CallError::bad_argument("more permits than 64 bits can count"))?;
+            self.total.set(context, total)?;
+        } else {
+            let session = context.session();
+            let holds = by_session::get(&self.held, context, session)?;
+            let Some(left) = holds.checked_sub(n) else {
+                return Err(CallError::denied(format!("the session holds {holds} permits, not {n}")));
+            };
+            self.held_total.update(context, |total| total - n)?;
+            by_session::set(&self.held, context, session, left)?;
+            if left == 0 && holds > 0 {
+                context.unhold(session)?;
+            }
+        }
+        self.let_in(context)
+    }
+
+    fn available(&mut self, context: &mut Context<'_, '_>) -> Result<u64, CallError> {
+        self.there(context)
+    }
+
+    fn drain(&mut self, context: &mut Context<'_, '_>) -> Result<u64, CallError> {
+        let permits = self.there(context)?;
+        let session = context.session();
+        self.give(context, session, permits)?;
         Ok(permits)
     }
 }

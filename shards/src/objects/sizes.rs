@@ -1,16 +1,19 @@
 //! What a value, a page and an answer may weigh.
 
+use crate::state::{Dictionary, Tree};
 use abide_net::{
     CallError, Value,
     frame::REPLY_HEADER_BYTES,
     limits::{FRAME_BYTES_MAX, PAGE_ENTRIES_MAX, VALUE_BYTES_MAX},
 };
 use abide_schema::Page;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest key of a map, in bytes of its payload. A page of one entry carries its key twice (once as the
 /// cursor) beside a value of [`VALUE_BYTES_MAX`], and has to fit a frame.
-pub(super) const MAP_KEY_BYTES_MAX: usize = 1 << 20;
+pub(super) const MAP_KEY_BYTES_MAX: usize = Dictionary::KEY_BYTES_MAX - TAG_BYTES;
+
+/// Longest key of a sorted map, in bytes of its payload: its tree keeps keys in the nodes.
+pub(super) const SORTED_KEY_BYTES_MAX: usize = Tree::KEY_BYTES_MAX - TAG_BYTES;
 
 /// Most bytes of a page of more than one entry. Bounds how long one call can hold up its shard, and leaves
 /// room in a frame for an entry of the largest kind.
@@ -30,6 +33,7 @@ const _: () = assert!(
         < ANSWER_BYTES_MAX
 );
 const _: () = assert!(PAGE_BYTES_MAX + MAP_KEY_BYTES_MAX < ANSWER_BYTES_MAX);
+const _: () = assert!(SORTED_KEY_BYTES_MAX <= MAP_KEY_BYTES_MAX);
 
 /// Refuses a length above [`VALUE_BYTES_MAX`].
 pub(super) fn check_len(len: usize) -> Result<(), CallError> {
@@ -46,23 +50,32 @@ pub(super) fn check_map_key(key: &Value) -> Result<(), CallError> {
     check_at_most(key.as_bytes().len() - TAG_BYTES, MAP_KEY_BYTES_MAX)
 }
 
+/// Longest name of something within an object, in bytes: as long as an object's key.
+pub(super) const NAME_BYTES_MAX: usize = 512;
+
+/// Refuses a name that is empty or longer than [`NAME_BYTES_MAX`].
+pub(super) fn check_name(name: &str) -> Result<(), CallError> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(CallError::bad_argument(format!("a name has 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())))
+}
+
+/// Longest address, or other text that an object shows and does not look into, in bytes.
+pub(super) const TEXT_BYTES_MAX: usize = 4096;
+
+/// Refuses a text that is longer than [`TEXT_BYTES_MAX`].
+pub(super) fn check_text(text: &str) -> Result<(), CallError> {
+    check_at_most(text.len(), TEXT_BYTES_MAX)
+}
+
+/// Refuses a sorted map's key whose payload is longer than [`SORTED_KEY_BYTES_MAX`].
+pub(super) fn check_sorted_key(key: &Value) -> Result<(), CallError> {
+    check_at_most(key.as_bytes().len() - TAG_BYTES, SORTED_KEY_BYTES_MAX)
+}
+
 fn check_at_most(len: usize, max: usize) -> Result<(), CallError> {
     if len <= max { Ok(()) } else { Err(CallError::TooLarge { max: max as u64 }) }
-}
-
-/// About how much memory a value takes: the pointer to it, its counts, its bytes.
-pub(super) fn memory_of(value: &Value) -> usize {
-    size_of::<Value>() + 2 * size_of::<usize>() + value.as_bytes().len()
-}
-
-/// About how much memory a tree takes. Ids only grow, so that its nodes are about half full.
-pub(super) fn memory_of_map<K, V>(tree: &BTreeMap<K, V>) -> usize {
-    tree.len() * 2 * (size_of::<K>() + size_of::<V>())
-}
-
-/// The same for a set.
-pub(super) fn memory_of_set<K>(tree: &BTreeSet<K>) -> usize {
-    tree.len() * 2 * size_of::<K>()
 }
 
 /// How many bytes a value takes in an answer, the mark of an option included.
@@ -100,25 +113,41 @@ impl AnswerScale {
     }
 }
 
-/// Makes a page of the first of `entries`: at least one, at most `limit` and [`PAGE_ENTRIES_MAX`], and at
-/// most [`PAGE_BYTES_MAX`] unless the first is longer than that. `next` says where the next page begins,
-/// given how many this one took, if more are there.
-pub(super) fn page<T, C>(
-    mut entries: impl Iterator<Item = T>,
-    limit: u32,
-    bytes_of: impl Fn(&T) -> usize,
-    next: impl FnOnce(&[T]) -> Option<C>,
-) -> Page<T, C> {
-    let limit = limit.clamp(1, PAGE_ENTRIES_MAX) as usize;
-    let mut taken = Vec::new();
-    let mut bytes = 0;
-    let more = loop {
-        let Some(entry) = entries.next() else { break false };
-        bytes += bytes_of(&entry);
-        if taken.len() == limit || (bytes > PAGE_BYTES_MAX && !taken.is_empty()) {
-            break true;
+/// Gathers a page: at least one entry, at most `limit` and [`PAGE_ENTRIES_MAX`], and at most [`PAGE_BYTES_MAX`] unless the
+/// first is longer than that.
+pub(super) struct Gathering<T> {
+    limit: usize,
+    bytes: usize,
+    taken: Vec<T>,
+    more: bool,
+}
+
+impl<T> Gathering<T> {
+    /// An empty page.
+    pub(super) fn new(limit: u32) -> Self {
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX) as usize;
+        Gathering { limit, bytes: 0, taken: Vec::new(), more: false }
+    }
+
+    /// Takes the next entry, if there is room for it. Says whether to go on.
+    pub(super) fn take(&mut self, entry: T, bytes: usize) -> bool {
+        self.bytes += bytes;
+        if self.taken.len() == self.limit || (self.bytes > PAGE_BYTES_MAX && !self.taken.is_empty()) {
+            self.more = true;
+            return false;
         }
-        taken.push(entry);
-    };
-    Page { next: if more { next(&taken) } else { None }, entries: taken }
+        self.taken.push(entry);
+        true
+    }
+
+    /// The page. `next` says where the next one begins, given what this one took, if more are there.
+    pub(super) fn finish<C>(self, next: impl FnOnce(&[T]) -> C) -> Page<T, C> {
+        Page { next: self.more.then(|| next(&self.taken)), entries: self.taken }
+    }
+}
+
+/// A page whose entries were gathered with their keys, of which the last is where the next one begins.
+pub(super) fn without_keys<T>(page: Gathering<(Value, T)>) -> Page<T, Value> {
+    let page = page.finish(|taken| taken.last().map_or_else(Value::null, |(key, _)| key.clone()));
+    Page { next: page.next, entries: page.entries.into_iter().map(|(_, entry)| entry).collect() }
 }

@@ -27,10 +27,15 @@ pub struct OutgoingReply {
 }
 
 /// The answers that a shard gave since the executor last took them. Each is a whole REPLY frame.
+///
+/// Answers to calls that changed persistent objects can be read only after [`Shard::commit`](super::Shard::commit) has made
+/// those changes durable: no executor can send an acknowledgement too early.
 #[derive(Debug, Default)]
 pub struct Outbox {
     replies: Vec<OutgoingReply>,
     bytes: Vec<u8>,
+    /// Shards that have yet to commit what is answered here.
+    pub(super) uncommitted: u32,
 }
 
 impl Outbox {
@@ -41,16 +46,39 @@ impl Outbox {
         slot: u32,
         sequence: u64,
         result: Result<&[u8], &CallError>,
-    ) -> &OutgoingReply {
+    ) {
         let start = self.bytes.len();
         let (body_start, ok) = frame::encode_reply(&mut self.bytes, slot, sequence, result);
         let frame = start..self.bytes.len();
         self.replies.push(OutgoingReply { origin, slot, sequence, ok, frame, body_start });
-        self.replies.last().expect("just pushed")
+    }
+
+    /// Adds an answer whose result or error is encoded already. Gives what became of it: a result may be too long for a frame.
+    pub(super) fn reply_encoded(
+        &mut self,
+        origin: Origin,
+        slot: u32,
+        sequence: u64,
+        ok: bool,
+        body: &[u8],
+    ) -> (bool, &[u8]) {
+        let start = self.bytes.len();
+        let (body_start, ok) = if ok {
+            frame::encode_reply(&mut self.bytes, slot, sequence, Ok(body))
+        } else {
+            frame::encode_reply_error(&mut self.bytes, slot, sequence, body)
+        };
+        let frame = start..self.bytes.len();
+        self.replies.push(OutgoingReply { origin, slot, sequence, ok, frame, body_start });
+        (ok, &self.bytes[body_start..])
     }
 
     /// The answers, in the order in which they were given.
+    ///
+    /// # Panics
+    /// If a shard has yet to commit what they acknowledge: a mistake of the executor.
     pub fn replies(&self) -> &[OutgoingReply] {
+        assert!(self.uncommitted == 0, "answers are read before what they acknowledge is durable");
         &self.replies
     }
 

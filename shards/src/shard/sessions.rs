@@ -1,23 +1,30 @@
 //! Sessions: who calls, what was answered, what is held, and when a lease ends.
 
-use super::{
-    ObjectRef,
-    object::{SessionId, WaiterId},
-};
+use super::object::{SessionId, WaiterId};
 use abide_net::{CallError, limits::SLOTS_MAX};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Most sessions that one shard keeps. Each takes a few hundred bytes.
-pub(super) const SESSIONS_MAX: usize = 100_000;
-
 /// How long a shard remembers that a session expired. A client gives up retrying long before.
-const TOMBSTONE_US: u64 = 600_000_000;
+pub(super) const TOMBSTONE_US: u64 = 600_000_000;
+
+/// How long the answers of a seeded session are kept after its lease ended: a cloud function is run again within that.
+pub(super) const SEEDED_SLEEP_US: u64 = 3_600_000_000;
 
 /// Bytes of answers that one session may have kept for retries. A slot gives its own up with its next call.
 pub(super) const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// Most expired sessions remembered.
 const TOMBSTONES_MAX: usize = 100_000;
+
+/// On what terms a session lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTerms {
+    /// Without a sign of life for so long it ends, in microseconds.
+    pub lease_us: u64,
+    /// Its id and its sequences come from a seed: if its program runs again, it asks for the same calls again, and gets the
+    /// recorded answers of all that it made. They are kept until the session ends in order, or an hour after its lease ended.
+    pub is_seeded: bool,
+}
 
 /// What became of a slot's newest call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,92 +35,139 @@ pub(super) enum SlotState {
     Waiting(WaiterId),
     /// It was answered like this.
     Done { ok: bool, body: Box<[u8]> },
+    /// It was answered; the answer stands in the persistent heap.
+    Recorded,
 }
 
 impl SlotState {
     fn kept_bytes(&self) -> usize {
         match self {
             SlotState::Done { body, .. } => body.len(),
-            SlotState::Repeatable | SlotState::Waiting(_) => 0,
+            SlotState::Repeatable | SlotState::Waiting(_) | SlotState::Recorded => 0,
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) sequence: u64,
-    pub(super) state: SlotState,
+struct Slot {
+    sequence: u64,
+    state: SlotState,
+}
+
+/// An answer that a seeded session may ask for again.
+#[derive(Debug, Clone)]
+struct Kept {
+    fingerprint: u64,
+    ok: bool,
+    body: Box<[u8]>,
+}
+
+/// An object of which a session holds something, by name. Should the object be deleted and made again, the session holds
+/// nothing of the new one, which its type finds out when it is told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Held {
+    pub(super) persistent: bool,
+    pub(super) type_id: u16,
+    pub(super) key: Box<str>,
 }
 
 #[derive(Debug)]
 struct Session {
-    lease_us: u64,
+    terms: SessionTerms,
     last_heard_us: u64,
     /// When the lease was going to end when it was last looked at; never later than its true end.
     checked_at_us: u64,
     slots: BTreeMap<u32, Slot>,
-    /// Bytes of the answers that the slots keep.
+    /// Answers of a seeded session that stand in no heap, by slot and sequence.
+    kept: BTreeMap<(u32, u64), Kept>,
+    /// Bytes of the answers that the slots keep, and of `kept`.
     kept_bytes: usize,
-    holds: BTreeSet<ObjectRef>,
+    holds: BTreeSet<Held>,
+    /// Slots below this have a record in the persistent heap perhaps; 0 for a session without a record there.
+    recorded_slots: u32,
+    /// Its lease ended, and what it held was given back, but its answers are kept for a run of the same seed.
+    is_asleep: bool,
 }
 
 /// What a slot has to say about a call that arrives in it.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// A new call.
-    New,
-    /// A new call, while an older one still waits that its client has given up.
-    NewBehind(WaiterId),
+    /// A new call, unless the persistent heap has a record of it (only if `may_be_recorded`).
+    New { may_be_recorded: bool, behind: Option<WaiterId> },
     /// The newest call again, which waits.
     StillWaiting(WaiterId),
-    /// The newest call again, which was answered.
+    /// A call that was answered.
     Answered { ok: bool, body: Box<[u8]> },
+    /// A call whose answer stands in the persistent heap.
+    Recorded,
 }
 
-/// The sessions of a shard.
+/// The sessions of a shard, in ordinary memory. Of those that changed persistent objects the region has records too.
 ///
 /// Invariant: `leases` holds each session once, at its `checked_at_us`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sessions {
-    sessions: HashMap<SessionId, Session>,
+    sessions: HashMap<SessionId, Session, foldhash::fast::RandomState>,
+    sessions_max: usize,
     leases: BTreeSet<(u64, SessionId)>,
-    expired: HashMap<SessionId, u64>,
+    expired: HashMap<SessionId, u64, foldhash::fast::RandomState>,
     /// The order in which `expired` is forgotten.
     expired_order: BTreeSet<(u64, SessionId)>,
 }
 
 impl Sessions {
+    /// No sessions, of which there may be so many.
+    pub(super) fn new(sessions_max: usize) -> Sessions {
+        Sessions {
+            sessions: HashMap::default(),
+            sessions_max,
+            leases: BTreeSet::new(),
+            expired: HashMap::default(),
+            expired_order: BTreeSet::new(),
+        }
+    }
+
     /// Finds the session of a call, or begins it. A session that is not there began elsewhere in time:
     /// unless this is its first contact with the shard, it has ended.
     pub(super) fn enter(
         &mut self,
         id: SessionId,
         first: bool,
-        lease_us: u64,
+        terms: SessionTerms,
         now_us: u64,
     ) -> Result<(), CallError> {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.last_heard_us = now_us;
+            session.is_asleep = false;
             return Ok(());
         }
         if !first || self.expired.contains_key(&id) {
             return Err(CallError::SessionExpired);
         }
-        if self.sessions.len() >= SESSIONS_MAX {
-            return Err(CallError::SessionsFull { max: SESSIONS_MAX as u64 });
+        if self.sessions.len() >= self.sessions_max {
+            return Err(CallError::SessionsFull { max: self.sessions_max as u64 });
         }
-        let checked_at_us = now_us.saturating_add(lease_us);
+        self.begin(id, terms, now_us, 0);
+        Ok(())
+    }
+
+    /// Begins a session, or brings one back that has a record of so many slots.
+    pub(super) fn begin(&mut self, id: SessionId, terms: SessionTerms, now_us: u64, recorded_slots: u32) {
+        let checked_at_us = now_us.saturating_add(terms.lease_us);
         self.leases.insert((checked_at_us, id));
         let session = Session {
-            lease_us,
+            terms,
             last_heard_us: now_us,
             checked_at_us,
             slots: BTreeMap::new(),
+            kept: BTreeMap::new(),
             kept_bytes: 0,
             holds: BTreeSet::new(),
+            recorded_slots,
+            is_asleep: false,
         };
-        self.sessions.insert(id, session);
-        Ok(())
+        let before = self.sessions.insert(id, session);
+        assert!(before.is_none(), "session {id} began twice");
     }
 
     /// Renews the lease. Says whether the session has not expired, as far as this shard knows.
@@ -127,6 +181,11 @@ impl Sessions {
         }
     }
 
+    /// Whether the session is there.
+    pub(super) fn knows(&self, id: SessionId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
     /// Treats every session as heard of that much later.
     pub(super) fn extend_all(&mut self, by_us: u64) {
         for session in self.sessions.values_mut() {
@@ -138,41 +197,71 @@ impl Sessions {
         self.sessions.get_mut(&id).expect("the session was entered")
     }
 
-    /// Looks at the slot of a call, and makes it the slot's newest if it is new.
-    pub(super) fn arrive(&mut self, id: SessionId, slot: u32, sequence: u64) -> Result<Arrival, CallError> {
-        let session = self.session(id);
+    /// On what terms a session lives.
+    pub(super) fn terms(&self, id: SessionId) -> Option<SessionTerms> {
+        self.sessions.get(&id).map(|session| session.terms)
+    }
+
+    /// Looks at the slot of a call. `fingerprint` says what the call is, if its session is seeded.
+    pub(super) fn arrive(
+        &mut self,
+        id: SessionId,
+        slot: u32,
+        sequence: u64,
+        fingerprint: u64,
+    ) -> Result<Arrival, CallError> {
         if slot >= SLOTS_MAX {
             return Err(CallError::SessionsFull { max: SLOTS_MAX.into() });
         }
-        let new = || Slot { sequence, state: SlotState::Repeatable };
-        let too_much = CallError::TooLarge { max: KEPT_BYTES_MAX as u64 };
-        let Some(known) = session.slots.get_mut(&slot) else {
-            if session.kept_bytes > KEPT_BYTES_MAX {
-                return Err(too_much);
+        let session = self.session(id);
+        let is_seeded = session.terms.is_seeded;
+        let may_be_recorded = slot < session.recorded_slots || is_seeded && session.recorded_slots > 0;
+        if let Some(kept) = session.kept.get(&(slot, sequence)) {
+            if kept.fingerprint != fingerprint {
+                return Err(other_call(sequence));
             }
-            session.slots.insert(slot, new());
-            return Ok(Arrival::New);
+            return Ok(Arrival::Answered { ok: kept.ok, body: kept.body.clone() });
+        }
+        let Some(known) = session.slots.get(&slot) else {
+            return Ok(Arrival::New { may_be_recorded, behind: None });
         };
-        if sequence < known.sequence {
+        if sequence < known.sequence && !is_seeded {
             return Err(CallError::StaleSequence { last: known.sequence });
         }
-        if sequence > known.sequence {
-            let given_up = known.state.kept_bytes();
-            if session.kept_bytes - given_up > KEPT_BYTES_MAX {
-                return Err(too_much);
-            }
-            session.kept_bytes -= given_up;
-            let before = std::mem::replace(known, new());
-            return Ok(match before.state {
-                SlotState::Waiting(waiter) => Arrival::NewBehind(waiter),
-                _ => Arrival::New,
-            });
+        if sequence != known.sequence {
+            let behind = match known.state {
+                SlotState::Waiting(waiter) => Some(waiter),
+                _ => None,
+            };
+            return Ok(Arrival::New { may_be_recorded: is_seeded && may_be_recorded, behind });
         }
         Ok(match &known.state {
-            SlotState::Repeatable => Arrival::New,
+            SlotState::Repeatable => {
+                Arrival::New { may_be_recorded: is_seeded && may_be_recorded, behind: None }
+            }
             SlotState::Waiting(waiter) => Arrival::StillWaiting(*waiter),
             SlotState::Done { ok, body } => Arrival::Answered { ok: *ok, body: body.clone() },
+            SlotState::Recorded => Arrival::Recorded,
         })
+    }
+
+    /// Makes a new call its slot's newest. `TooLarge` if the session's kept answers are more than they may be.
+    pub(super) fn take_slot(&mut self, id: SessionId, slot: u32, sequence: u64) -> Result<(), CallError> {
+        let session = self.session(id);
+        let given_up = session.slots.get(&slot).map_or(0, |known| known.state.kept_bytes());
+        if session.kept_bytes - given_up > KEPT_BYTES_MAX {
+            return Err(CallError::TooLarge { max: KEPT_BYTES_MAX as u64 });
+        }
+        session.kept_bytes -= given_up;
+        session.slots.insert(slot, Slot { sequence, state: SlotState::Repeatable });
+        Ok(())
+    }
+
+    /// Puts a call that waits into its slot when a store is opened.
+    pub(super) fn restore_wait(&mut self, id: SessionId, slot: u32, sequence: u64, waiter: WaiterId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.slots.insert(slot, Slot { sequence, state: SlotState::Waiting(waiter) });
+        }
     }
 
     /// Records what became of a call, unless the slot has moved on.
@@ -186,6 +275,33 @@ impl Sessions {
         }
     }
 
+    /// Keeps an answer of a seeded session until the session ends.
+    pub(super) fn keep(
+        &mut self,
+        id: SessionId,
+        (slot, sequence): (u32, u64),
+        fingerprint: u64,
+        ok: bool,
+        body: &[u8],
+    ) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.kept_bytes += body.len();
+            session.kept.insert((slot, sequence), Kept { fingerprint, ok, body: body.into() });
+        }
+    }
+
+    /// How many slots of a session have a record; 0 if it has none itself.
+    pub(super) fn recorded_slots(&self, id: SessionId) -> u32 {
+        self.sessions.get(&id).map_or(0, |session| session.recorded_slots)
+    }
+
+    /// The session has a record of so many slots now.
+    pub(super) fn set_recorded_slots(&mut self, id: SessionId, slots: u32) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.recorded_slots = slots;
+        }
+    }
+
     /// The waiter of a call, if the call is the slot's newest and waits.
     pub(super) fn waiting(&self, id: SessionId, slot: u32, sequence: u64) -> Option<WaiterId> {
         let known = self.sessions.get(&id)?.slots.get(&slot)?;
@@ -195,30 +311,32 @@ impl Sessions {
         }
     }
 
-    pub(super) fn hold(&mut self, id: SessionId, object: ObjectRef) {
-        self.session(id).holds.insert(object);
-    }
-
-    pub(super) fn unhold(&mut self, id: SessionId, object: ObjectRef) {
+    pub(super) fn hold(&mut self, id: SessionId, held: Held) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.holds.remove(&object);
+            session.holds.insert(held);
         }
     }
 
-    /// A session whose lease has ended.
-    pub(super) fn due(&mut self, now_us: u64) -> Option<SessionId> {
-        while let Some((until_us, id)) = self.expired_order.first().copied()
-            && (until_us <= now_us || self.expired_order.len() > TOMBSTONES_MAX)
-        {
-            self.expired_order.remove(&(until_us, id));
-            self.expired.remove(&id);
+    pub(super) fn unhold(&mut self, id: SessionId, held: &Held) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.holds.remove(held);
         }
+    }
+
+    /// One of the objects of which a session holds something.
+    pub(super) fn first_held(&self, id: SessionId) -> Option<Held> {
+        self.sessions.get(&id)?.holds.first().cloned()
+    }
+
+    /// A session whose lease has ended, or whose sleep.
+    pub(super) fn due(&mut self, now_us: u64) -> Option<SessionId> {
         while let Some((checked_at_us, id)) = self.leases.first().copied() {
             if checked_at_us > now_us {
                 return None;
             }
             let session = self.session(id);
-            let ends_us = session.last_heard_us.saturating_add(session.lease_us);
+            let lease_us = if session.is_asleep { SEEDED_SLEEP_US } else { session.terms.lease_us };
+            let ends_us = session.last_heard_us.saturating_add(lease_us);
             if ends_us <= now_us {
                 return Some(id);
             }
@@ -227,6 +345,22 @@ impl Sessions {
             self.leases.insert((ends_us, id));
         }
         None
+    }
+
+    /// Lets a seeded session whose lease has ended sleep, unless it does already.
+    pub(super) fn fall_asleep(&mut self, id: SessionId, now_us: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        if !session.terms.is_seeded || session.is_asleep {
+            return false;
+        }
+        session.is_asleep = true;
+        session.last_heard_us = now_us;
+        let before = session.checked_at_us;
+        session.checked_at_us = now_us.saturating_add(SEEDED_SLEEP_US);
+        let checked_at_us = session.checked_at_us;
+        self.leases.remove(&(before, id));
+        self.leases.insert((checked_at_us, id));
+        true
     }
 
     /// When [`Sessions::due`] has to be asked next.
@@ -245,17 +379,31 @@ impl Sessions {
             .collect()
     }
 
-    /// Forgets a session, and returns the objects of which it holds something. One that expired is
-    /// remembered as such for a while.
-    pub(super) fn end(&mut self, id: SessionId, expired: bool, now_us: u64) -> Option<BTreeSet<ObjectRef>> {
-        let session = self.sessions.remove(&id)?;
+    /// Forgets a session. One that expired is remembered as such until `expired_until_us`.
+    pub(super) fn end(&mut self, id: SessionId, expired_until_us: Option<u64>) {
+        let Some(session) = self.sessions.remove(&id) else { return };
         self.leases.remove(&(session.checked_at_us, id));
-        if expired {
-            let until_us = now_us.saturating_add(TOMBSTONE_US);
-            self.expired.insert(id, until_us);
-            self.expired_order.insert((until_us, id));
+        if let Some(until_us) = expired_until_us {
+            self.remember_expired(id, until_us);
         }
-        Some(session.holds)
+    }
+
+    pub(super) fn remember_expired(&mut self, id: SessionId, until_us: u64) {
+        if let Some(before) = self.expired.insert(id, until_us) {
+            self.expired_order.remove(&(before, id));
+        }
+        self.expired_order.insert((until_us, id));
+    }
+
+    /// An expired session that need not be remembered any more, and is not from here on.
+    pub(super) fn forget_expired(&mut self, now_us: u64) -> Option<SessionId> {
+        let (until_us, id) = self.expired_order.first().copied()?;
+        if until_us > now_us && self.expired_order.len() <= TOMBSTONES_MAX {
+            return None;
+        }
+        self.expired_order.remove(&(until_us, id));
+        self.expired.remove(&id);
+        Some(id)
     }
 
     pub(super) fn ids(&self) -> BTreeSet<SessionId> {
@@ -265,4 +413,12 @@ impl Sessions {
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
+}
+
+/// The answer to a seeded session's run that asks for another call than the run before did at this point.
+pub(super) fn other_call(sequence: u64) -> CallError {
+    CallError::bad_argument(format!(
+        "the session is seeded, and call {sequence} of its run before was another one: what a function does must follow \
+         from its seed and from the answers that it gets"
+    ))
 }

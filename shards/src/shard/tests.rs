@@ -1,13 +1,16 @@
 //! The shard itself: names, sessions, listing, and objects that fail. What objects do is tested beside them.
 
 use super::*;
-use crate::SharedObject;
+use crate::{
+    Registry,
+    shard::testing::{EPOCH, config},
+    state::{Fields, Queue},
+};
 use abide_net::codec;
 use abide_schema::{
     Method, ObjectName, ObjectType, Page, Wait,
     types::{atomic_byte_array, atomic_long, counter, cyclic_barrier, object, shard},
 };
-use serde::{Deserialize, Serialize};
 
 abide_schema::object_type! {
     /// An object that fails on demand, as a user's may.
@@ -23,43 +26,55 @@ abide_schema::object_type! {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Fragile;
+#[derive(Debug)]
+struct Fragile {
+    waiters: Queue<()>,
+}
 
 impl SharedObject for Fragile {
     type Type = fragile::Type;
 
-    fn create(_: fragile::Creation) -> Result<Self, CallError> {
-        Ok(Fragile)
+    const FIELDS: u32 = 1;
+
+    fn at(fields: Fields) -> Self {
+        Fragile { waiters: Queue::at(fields, 0) }
+    }
+
+    fn create(&mut self, _: &mut Context<'_, '_>, _: fragile::Creation) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    crate::calls!(self::fragile);
+
+    fn waiter_gone(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        waiter: WaiterId,
+        _: Gone,
+    ) -> Result<Leaves, CallError> {
+        self.waiters.remove(context, waiter)?;
+        Ok(Leaves::Now)
     }
 }
 
-impl Object for Fragile {
-    crate::calls_and_state!(self::fragile);
-
-    fn bytes(&self) -> usize {
-        0
-    }
-}
-
-impl fragile::Methods<Context<'_>> for Fragile {
-    fn wait(&mut self, context: &mut Context<'_>) -> Result<Wait<()>, CallError> {
-        context.wait(None);
-        Ok(Wait::Waiting)
+impl fragile::Methods<Context<'_, '_>> for Fragile {
+    fn wait(&mut self, context: &mut Context<'_, '_>) -> Result<Wait<()>, CallError> {
+        self.waiters.wait(context, &(), None)
     }
 
-    fn fail(&mut self, _: &mut Context<'_>) -> Result<(), CallError> {
+    fn fail(&mut self, context: &mut Context<'_, '_>) -> Result<(), CallError> {
+        self.waiters.wake_all(context, crate::state::Answers::same(&())?)?;
         panic!("as asked");
     }
 
-    fn fail_late(&mut self, context: &mut Context<'_>) -> Result<Wait<()>, CallError> {
-        context.wait(None);
+    fn fail_late(&mut self, context: &mut Context<'_, '_>) -> Result<Wait<()>, CallError> {
+        let _: Wait<()> = self.waiters.wait(context, &(), None)?;
         panic!("as asked");
     }
 }
 
-const EPOCH: u64 = 7;
 const LEASE_US: u64 = 1_000_000;
+const TERMS: SessionTerms = SessionTerms { lease_us: LEASE_US, is_seeded: false };
 
 struct World {
     shard: Shard,
@@ -92,7 +107,7 @@ type Answers = Vec<(u32, Result<Vec<u8>, CallError>)>;
 impl World {
     fn new() -> World {
         let registry = Registry::built_in().with::<Fragile>();
-        let shard = Shard::new(ShardConfig { shard: 0, epoch: EPOCH, registry, started_us: 0 });
+        let shard = Shard::open(ShardConfig { registry, ..config(None) }).unwrap();
         World { shard, out: Outbox::default(), now_us: 1_000_000, sequence: 0 }
     }
 
@@ -125,6 +140,7 @@ impl World {
             slot: way.slot,
             sequence: self.sequence,
             epoch: way.epoch,
+            replicas: None,
             key,
             creation: match way.creation {
                 CreationWay::Never => None,
@@ -134,7 +150,7 @@ impl World {
             arguments: &arguments,
         };
         let origin = Origin::default();
-        self.apply(Event::Call { origin, session: SessionId(way.session), lease_us: LEASE_US, call })
+        self.apply(Event::Call { origin, session: SessionId(way.session), terms: TERMS, call })
     }
 
     fn call<M: Method>(
@@ -166,13 +182,14 @@ impl World {
             slot: way.slot,
             sequence: self.sequence,
             epoch: way.epoch,
+            replicas: None,
             key: "x",
             creation: Some((&creation, false)),
             arguments: &arguments,
         };
         let origin = Origin::default();
         let mut answers =
-            self.apply(Event::Call { origin, session: SessionId(way.session), lease_us: LEASE_US, call });
+            self.apply(Event::Call { origin, session: SessionId(way.session), terms: TERMS, call });
         answers.remove(0).1.map(|body| codec::decode(&body).unwrap())
     }
 }
@@ -326,41 +343,49 @@ fn a_listing_shows_each_object_that_stays_once_while_others_come_and_go() {
         world.call(USUAL, &format!("stays {n}"), &set, &zero).unwrap();
         world.call(USUAL, &format!("goes {n}"), &set, &zero).unwrap();
     }
-    let (mut seen, mut cursor) = (Vec::new(), 0);
+    let (mut seen, mut cursor) = (Vec::new(), None);
     for round in 0.. {
-        let list = shard::ListObjects { type_id: None, prefix: Some("stays".to_owned()), cursor, limit: 7 };
-        let page: Page<ObjectName, u64> = world.call(USUAL, "", &list, &shard::Creation {}).unwrap();
+        let list = shard::ListObjects {
+            type_id: None,
+            prefix: Some("stays".to_owned()),
+            cursor: cursor.clone(),
+            limit: 7,
+        };
+        let page: Page<ObjectName, Vec<u8>> = world.call(USUAL, "", &list, &shard::Creation {}).unwrap();
         seen.extend(page.entries.into_iter().map(|name| name.key));
         if round < 100 {
-            world
-                .shard
-                .directory
-                .find(3, &format!("goes {round}"))
-                .and_then(|o| world.shard.directory.remove(o));
+            let mut out = Outbox::default();
+            world.shard.delete_named(false, 3, &format!("goes {round}"), &mut out).unwrap();
             world.call(USUAL, &format!("new {round}"), &set, &zero).unwrap();
         }
         match page.next {
-            Some(next) => cursor = next,
+            Some(next) => cursor = Some(next),
             None => break,
         }
     }
-    assert_eq!(seen, (0..100).map(|n| format!("stays {n}")).collect::<Vec<_>>());
+    seen.sort_unstable();
+    let mut all: Vec<_> = (0..100).map(|n| format!("stays {n}")).collect();
+    all.sort_unstable();
+    assert_eq!(seen, all);
 }
 
 #[test]
-fn an_object_whose_method_panicked_answers_nothing_else_and_leaves_nobody_waiting() {
+fn a_method_that_panics_leaves_its_object_as_it_was_before_the_call() {
     let mut world = World::new();
     let way = |slot| Way { slot, ..USUAL };
     let panicked = Err(CallError::MethodPanicked { message: "as asked".to_owned() });
     assert_eq!(world.send(way(1), "f", &fragile::Await {}, &fragile::Creation {}), []);
+    // It had let the first one go when it failed.
     let answers = world.send(way(2), "f", &fragile::Break {}, &fragile::Creation {});
-    assert_eq!(answers, [(1, panicked.clone()), (2, panicked.clone())]);
-    let again = world.send(way(3), "f", &fragile::Await {}, &fragile::Creation {});
-    assert_eq!(again, [(3, panicked.clone())]);
+    assert_eq!(answers, [(2, panicked.clone())]);
+    assert_eq!(world.send(way(3), "f", &fragile::Await {}, &fragile::Creation {}), []);
+    assert_eq!(world.shard.ledger.waiters.len(), 2);
     assert_eq!(world.add(USUAL, 1), Ok(1), "another object of the shard");
     let late = world.send(way(4), "late", &fragile::BreakLate {}, &fragile::Creation {});
     assert_eq!(late, [(4, panicked)]);
-    assert_eq!(world.shard.surroundings.waiters.len(), 0);
+    assert_eq!(world.shard.ledger.waiters.len(), 2);
+    let gone = world.apply(Event::Goodbye { session: SessionId(1) });
+    assert_eq!(gone.len(), 2, "both were still waiting");
 }
 
 #[test]
@@ -377,12 +402,13 @@ fn a_method_or_a_type_that_is_not_there_is_an_error() {
             slot: 0,
             sequence: world.sequence,
             epoch: 0,
+            replicas: None,
             key: "x",
             creation: Some((&[], false)),
             arguments: &[],
         };
         let origin = Origin::default();
-        world.apply(Event::Call { origin, session: SessionId(1), lease_us: LEASE_US, call }).remove(0).1
+        world.apply(Event::Call { origin, session: SessionId(1), terms: TERMS, call }).remove(0).1
     };
     assert!(matches!(ask(3, 99), Err(CallError::NoSuchMethod { .. })));
     assert!(matches!(ask(999, 0), Err(CallError::NoSuchMethod { .. })));

@@ -1,4 +1,4 @@
-//! A byte array of up to 16 MiB, with one writer and readers that are never blocked.
+//! A byte array of up to 16 MiB and 4 KiB, with one writer and readers that are never blocked.
 //!
 //! ```text
 //! root word 0   kind (16 bits) | form (8)
@@ -42,8 +42,8 @@ use crate::{
 use extents::Body;
 use std::ops::Range;
 
-/// Greatest length.
-pub const BYTES_MAX: u64 = 16 << 20;
+/// Greatest length: 16 MiB, and room for a header of whoever stores them.
+pub const BYTES_MAX: u64 = (16 << 20) + 4096;
 /// Greatest length that stands in the root.
 pub const INSIDE_MAX: u64 = 40;
 

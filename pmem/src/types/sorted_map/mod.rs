@@ -294,6 +294,19 @@ impl SortedMap {
         Ok(())
     }
 
+    /// Moves all keys to another root of the shard, which is that of an empty map. This one is empty from then on.
+    ///
+    /// # Errors
+    /// [`TypeError::WrongType`] if the other root is in use, and as all methods.
+    pub fn move_to<M: Mem>(self, tx: &mut Tx<'_, M>, other: Self) -> Result<(), TypeError> {
+        let tree = self.tree(tx)?;
+        if other.tree(tx)? != 0 {
+            return Err(TypeError::WrongType { found: Kind::SortedMap as u64, expected: Kind::SortedMap });
+        }
+        self.set_tree(tx, 0)?;
+        other.set_tree(tx, tree)
+    }
+
     fn set_tree<M: Mem>(self, tx: &mut Tx<'_, M>, tree: u64) -> Result<(), TypeError> {
         if tx.word(self.root) == 0 {
             tx.write(self.root, Kind::SortedMap as u64)?;

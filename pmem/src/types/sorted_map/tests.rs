@@ -142,6 +142,9 @@ fn check_reads<V: View>(map: SortedMap, view: &V, model: &Model, probe: &[u8]) -
             Bound::Included(_) => Bound::Included(probe),
             Bound::Excluded(_) => Bound::Excluded(probe),
         };
+        let mut keys_alone = map.range(view, (as_ref(&bounds.0), as_ref(&bounds.1)))?;
+        let keys_alone: Vec<_> = std::iter::from_fn(|| keys_alone.next_key()).collect::<Result<_, _>>()?;
+        assert!(keys_alone.iter().eq(model.range(bounds.clone()).map(|(key, _)| key)));
         let range = map.range(view, (as_ref(&bounds.0), as_ref(&bounds.1)))?;
         assert_eq!(range.remaining(), model.range(bounds.clone()).count() as u64);
         let keys: Vec<Vec<u8>> = range.map(|pair| Ok(pair?.0)).collect::<Result<_, TypeError>>()?;
@@ -246,9 +249,10 @@ fn keys_and_values_that_are_too_long_are_refused() {
     let key = vec![7; max as usize + 1];
     let error = run(&heap, |tx| map.insert(tx, &key, &[])).unwrap_err();
     assert_eq!(error, TypeError::TooLarge { bytes: max + 1, max });
-    let value = vec![7; 16 << 20 | 1];
+    let max = crate::types::BLOB_BYTES_MAX;
+    let value = vec![7; max as usize + 1];
     let error = run(&heap, |tx| map.insert(tx, &key[1..], &value)).unwrap_err();
-    assert_eq!(error, TypeError::TooLarge { bytes: 16 << 20 | 1, max: 16 << 20 });
+    assert_eq!(error, TypeError::TooLarge { bytes: max + 1, max });
     let error = run(&heap, |tx| map.insert(tx, &key[1..], &value[1..])).unwrap_err();
     assert_eq!(error, HeapError::NoSpace.into());
     assert!(run(&heap, |tx| map.insert(tx, &key[1..], &value[..20])).unwrap());

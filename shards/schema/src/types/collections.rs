@@ -55,7 +55,7 @@ object_type! {
 }
 
 object_type! {
-    /// A map from values to values, iterated in the order of the keys' bytes.
+    /// A map from values to values, iterated in no particular order. A key may have up to 64 KiB.
     pub mod map = 9, "Map";
     creation {}
     methods {

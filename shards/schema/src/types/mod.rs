@@ -1,22 +1,35 @@
 //! The built-in types. The methods' meaning is that of `java.util.concurrent`, with the corrections that
 //! each documents.
 
+mod arrays;
 mod atomics;
 mod collections;
+mod locks;
+mod meetings;
+mod numbers;
 mod own;
+mod queues;
+mod sets;
 mod synchronisation;
+
+pub use arrays::{blob, matrix, vector};
 
 pub use atomics::{
     atomic_bool, atomic_byte_array, atomic_double, atomic_int, atomic_long, atomic_ref, counter,
 };
 pub use collections::{list, map};
+pub use locks::{condition, election, rw_lock};
+pub use meetings::{event, exchanger, phaser, reducer, rendezvous};
+pub use numbers::{id_generator, rate_limiter};
 pub use own::{object, shard};
+pub use queues::{priority_queue, queue, topic};
+pub use sets::{set, sorted_map};
 pub use synchronisation::{count_down_latch, cyclic_barrier, future, mutex, semaphore};
 
 use crate::TypeInfo;
 
 /// Every built-in type of object.
-pub static BUILT_IN: [&TypeInfo; 14] = [
+pub static BUILT_IN: [&TypeInfo; 32] = [
     &atomic_bool::INFO,
     &atomic_int::INFO,
     &atomic_long::INFO,
@@ -31,6 +44,24 @@ pub static BUILT_IN: [&TypeInfo; 14] = [
     &semaphore::INFO,
     &future::INFO,
     &mutex::INFO,
+    &sorted_map::INFO,
+    &set::INFO,
+    &matrix::INFO,
+    &vector::INFO,
+    &blob::INFO,
+    &queue::INFO,
+    &priority_queue::INFO,
+    &topic::INFO,
+    &id_generator::INFO,
+    &rate_limiter::INFO,
+    &rw_lock::INFO,
+    &condition::INFO,
+    &election::INFO,
+    &phaser::INFO,
+    &exchanger::INFO,
+    &event::INFO,
+    &rendezvous::INFO,
+    &reducer::INFO,
 ];
 
 /// The built-in type of this name.

@@ -1,6 +1,6 @@
 //! Methods that every object has, and methods of a shard itself.
 
-use crate::{ObjectInfo, ObjectName, Page, ShardInfo, object_type};
+use crate::{ObjectInfo, ObjectName, Page, ShardInfo, WaitInfo, object_type};
 
 object_type! {
     /// What every object can do, whatever its type. The calls carry the type of the object that they are for.
@@ -15,6 +15,13 @@ object_type! {
         0xff02 Write Delete = delete() -> bool;
         /// What the node knows of the object.
         0xff03 Read Info = info() -> ObjectInfo;
+        /// Has the object deleted in so many milliseconds, unless this is called again before. Says whether it was to be
+        /// deleted already.
+        0xff04 Write ExpireIn = expire_in(ms: u64) -> bool;
+        /// Takes an expiry back. Says whether there was one.
+        0xff05 Write Persist = persist() -> bool;
+        /// Waits until the object's version is above `version`, and gives it. `Broken` if the object is deleted.
+        0xff06 Wait Watch = watch(version: u64, timeout_ms: Option<u64>) -> u64;
     }
 }
 
@@ -23,11 +30,14 @@ object_type! {
     pub mod shard = 0, "Shard";
     creation {}
     methods {
-        /// Objects in the order in which they were created. The cursor stays good while objects come and go.
+        /// Objects in no particular order. One that is there from the first page to the last comes exactly once, whatever
+        /// comes and goes meanwhile.
         0 Read ListObjects = list_objects(
-            type_id: Option<u16>, prefix: Option<String>, cursor: u64, limit: u32,
-        ) -> Page<ObjectName, u64>;
+            type_id: Option<u16>, prefix: Option<String>, cursor: Option<Vec<u8>>, limit: u32,
+        ) -> Page<ObjectName, Vec<u8>>;
         /// What the shard knows of itself.
         1 Read Info = info() -> ShardInfo;
+        /// Calls that wait in the shard's objects, in the order of asking. The cursor is 0 at first.
+        2 Read Waits = waits(cursor: u64, limit: u32) -> Page<WaitInfo, u64>;
     }
 }

@@ -1,11 +1,20 @@
 //! A shard with one object, and what a client and a clock would do to it.
+//!
+//! There are two of them: one keeps the object in ordinary memory, its twin in a region, and the twin forgets all that it has in ordinary
+//! memory every few events, as a node does that is killed and started again. Both must give the same answers.
 
 use crate::{
-    Event, Outbox, Registry, Shard,
-    shard::{Origin, SavedObject, SessionId, ShardConfig},
+    Event, Outbox, Shard,
+    shard::{
+        Home, Origin, SessionId, SessionTerms, ShardConfig,
+        testing::{config, ephemeral_shard, persistent_home},
+    },
 };
 use abide_net::{CallError, codec, frame::Call};
-use abide_schema::{Method, ObjectInfo, ObjectType, types::object};
+use abide_schema::{
+    BlockedBy, Method, ObjectInfo, ObjectType,
+    types::{object, shard},
+};
 use std::{collections::BTreeMap, marker::PhantomData};
 
 /// The lease of the sessions, far longer than any test that does not mean to let one expire.
@@ -14,10 +23,164 @@ pub(super) const LEASE_MS: u64 = 3_600_000;
 const KEY: &str = "it";
 const START_US: u64 = 1_700_000_000_000_000;
 
-/// A shard with one object.
-pub(super) struct TestShard {
-    shard: Shard,
+/// Events after which the persistent twin is opened anew.
+const EVENTS_A_RUN: u32 = 7;
+
+type Answer = Result<Vec<u8>, CallError>;
+
+/// One of the twins.
+struct Twin {
+    shard: Option<Shard>,
     out: Outbox,
+    /// Where the objects of a persistent twin are.
+    home: Option<Home>,
+    /// Events until it is opened anew.
+    left: u32,
+    /// The time of the last event.
+    last_us: u64,
+    /// Calls that are not answered yet, which their clients ask for again after a restart.
+    asked: BTreeMap<u64, Asked>,
+    /// The newest attempt in each slot of each session.
+    newest: BTreeMap<(u128, u32), u64>,
+}
+
+/// A call that is not answered yet.
+struct Asked {
+    name: (u128, u32),
+    sequence: u64,
+    type_id: u16,
+    method: u16,
+    creation: Vec<u8>,
+    arguments: Vec<u8>,
+}
+
+impl Asked {
+    fn event(&self, attempt: u64) -> Event<'_> {
+        let (session, slot) = self.name;
+        let call = Call {
+            retry: true,
+            first: true,
+            type_id: self.type_id,
+            method: self.method,
+            shard: 0,
+            slot,
+            sequence: self.sequence,
+            epoch: 0,
+            replicas: None,
+            key: KEY,
+            creation: Some((&self.creation, true)),
+            arguments: &self.arguments,
+        };
+        let origin = Origin { core: 0, connection: attempt };
+        Event::Call { origin, session: SessionId(session), terms: TERMS, call }
+    }
+}
+
+const TERMS: SessionTerms = SessionTerms { lease_us: LEASE_MS * 1_000, is_seeded: false };
+
+impl Twin {
+    fn ephemeral() -> Twin {
+        Twin {
+            shard: Some(ephemeral_shard()),
+            out: Outbox::default(),
+            home: None,
+            left: 0,
+            last_us: 0,
+            asked: BTreeMap::new(),
+            newest: BTreeMap::new(),
+        }
+    }
+
+    fn persistent() -> Twin {
+        let mut twin = Twin {
+            shard: None,
+            out: Outbox::default(),
+            home: Some(persistent_home()),
+            left: EVENTS_A_RUN,
+            last_us: START_US,
+            asked: BTreeMap::new(),
+            newest: BTreeMap::new(),
+        };
+        twin.open(START_US);
+        twin
+    }
+
+    /// Opens the shard on what its home holds.
+    fn open(&mut self, now_us: u64) {
+        self.shard = None;
+        let config = ShardConfig { started_us: now_us, ..config(self.home.clone()) };
+        self.shard = Some(Shard::open(config).expect("it opens again"));
+    }
+
+    /// Applies an event, and gives the answers by the connections that they go to.
+    fn apply(&mut self, now_us: u64, event: Event<'_>) -> Vec<(u64, Answer)> {
+        let mut answers = Vec::new();
+        if self.home.is_some() {
+            self.left -= 1;
+            if self.left == 0 {
+                // A restart looks at each call that waits.
+                self.left = EVENTS_A_RUN + 4 * self.asked.len() as u32;
+                // At the time before: what is due now is due after the restart.
+                self.open(self.last_us);
+                answers = self.ask_again(self.last_us);
+            }
+            if let Event::Call { origin, session, call, .. } = event {
+                let asked = Asked {
+                    name: (session.0, call.slot),
+                    sequence: call.sequence,
+                    type_id: call.type_id,
+                    method: call.method,
+                    creation: call.creation.map_or_else(Vec::new, |(creation, _)| creation.to_vec()),
+                    arguments: call.arguments.to_vec(),
+                };
+                if let Some(before) = self.newest.insert(asked.name, origin.connection) {
+                    self.asked.remove(&before);
+                }
+                self.asked.insert(origin.connection, asked);
+            }
+        }
+        self.last_us = now_us;
+        answers.extend(self.apply_once(now_us, event));
+        for (attempt, _) in &answers {
+            self.asked.remove(attempt);
+        }
+        answers
+    }
+
+    /// What clients do whose node was started again. Calls that waited wait on, but for those whose time is over just now.
+    fn ask_again(&mut self, now_us: u64) -> Vec<(u64, Answer)> {
+        let asked = std::mem::take(&mut self.asked);
+        let mut answers = Vec::new();
+        for (attempt, asked) in &asked {
+            answers.extend(self.apply_once(now_us, asked.event(*attempt)));
+        }
+        self.asked = asked;
+        // Who is answered before asking again is told when asking.
+        answers.retain(|(attempt, _)| *attempt != 0);
+        answers
+    }
+
+    fn apply_once(&mut self, now_us: u64, event: Event<'_>) -> Vec<(u64, Answer)> {
+        let shard = self.shard.as_mut().expect("it is open");
+        shard.apply(now_us, event, &mut self.out);
+        shard.commit(&mut self.out).expect("its memory does not fail");
+        let answer = |reply: &crate::shard::OutgoingReply| {
+            let body = self.out.body(reply);
+            let result =
+                if reply.ok { Ok(body.to_vec()) } else { Err(codec::decode(body).expect("an error")) };
+            (reply.origin.connection, result)
+        };
+        let answers = self.out.replies().iter().map(answer).collect();
+        self.out.clear();
+        answers
+    }
+}
+
+/// A shard with one object, twice.
+pub(super) struct TestShard {
+    /// None after a store was closed, which only a persistent object outlives.
+    ephemeral: Option<Twin>,
+    persistent: Twin,
     now_us: u64,
     type_id: u16,
     creation: Vec<u8>,
@@ -27,7 +190,7 @@ pub(super) struct TestShard {
     next_slots: BTreeMap<u128, u32>,
     /// Grows with each time that a call is sent. Answers find their way back by it.
     last_attempt: u64,
-    answers: BTreeMap<u64, Result<Vec<u8>, CallError>>,
+    answers: BTreeMap<u64, Answer>,
 }
 
 /// A call that was sent, and will be answered once for each time that it was sent and not overtaken.
@@ -42,8 +205,12 @@ pub(super) struct Sent<M> {
     kind: PhantomData<M>,
 }
 
-fn config() -> ShardConfig {
-    ShardConfig { shard: 0, epoch: 1, registry: Registry::built_in(), started_us: 0 }
+impl<M> Sent<M> {
+    /// The same as a call of another kind, of which this is one.
+    pub(super) fn of_kind<N>(self) -> Sent<N> {
+        let Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData } = self;
+        Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData }
+    }
 }
 
 impl TestShard {
@@ -55,8 +222,8 @@ impl TestShard {
     /// The same, with encoded arguments of any kind.
     pub(super) fn untyped(type_id: u16, creation: Vec<u8>) -> TestShard {
         TestShard {
-            shard: Shard::new(config()),
-            out: Outbox::default(),
+            ephemeral: Some(Twin::ephemeral()),
+            persistent: Twin::persistent(),
             now_us: START_US,
             type_id,
             creation,
@@ -67,17 +234,33 @@ impl TestShard {
         }
     }
 
-    /// Applies an event, and files the answers that it gave.
+    /// The same, but the persistent twin is not opened anew: with that, leases begin anew.
+    pub(super) fn steady(mut self) -> TestShard {
+        self.persistent.left = u32::MAX;
+        self
+    }
+
+    /// Applies an event to both, and files the answers that it gave.
     fn apply(&mut self, event: Event<'_>) {
-        self.shard.apply(self.now_us, event, &mut self.out);
-        for reply in self.out.replies() {
-            let body = self.out.body(reply);
-            let result =
-                if reply.ok { Ok(body.to_vec()) } else { Err(codec::decode(body).expect("an error")) };
-            let before = self.answers.insert(reply.origin.connection, result);
-            assert!(before.is_none(), "answered twice: {reply:?}, before {before:?}");
+        let mut answers = self.persistent.apply(self.now_us, event);
+        if let Some(ephemeral) = &mut self.ephemeral {
+            let mut others = ephemeral.apply(self.now_us, event);
+            // Those of clients that asked again come first.
+            answers.sort_by_key(|(attempt, _)| *attempt);
+            others.sort_by_key(|(attempt, _)| *attempt);
+            // What is known of an object says where it lives.
+            let is_info = matches!(event, Event::Call { call, .. } if call.method == object::Info::ID);
+            if !is_info {
+                assert_eq!(
+                    others, answers,
+                    "an ephemeral object answers (left) other than a persistent one: {event:?}"
+                );
+            }
         }
-        self.out.clear();
+        for (attempt, answer) in answers {
+            let before = self.answers.insert(attempt, answer);
+            assert!(before.is_none(), "answered twice: {attempt}, before {before:?}");
+        }
     }
 
     fn send<M>(&mut self, mut sent: Sent<M>) -> Sent<M> {
@@ -93,13 +276,14 @@ impl TestShard {
             slot: sent.slot,
             sequence: sent.sequence,
             epoch: 0,
+            replicas: None,
             key: KEY,
             creation: Some((&creation, true)),
             arguments: &sent.arguments,
         };
         let origin = Origin { core: 0, connection: sent.attempt };
         let session = SessionId(sent.session);
-        self.apply(Event::Call { origin, session, lease_us: LEASE_MS * 1_000, call });
+        self.apply(Event::Call { origin, session, terms: TERMS, call });
         sent
     }
 
@@ -194,27 +378,28 @@ impl TestShard {
         self.get(object::Info {})
     }
 
+    /// Who holds what the calls wait for, as whoever asks for all calls that wait is told.
+    pub(super) fn holders(&mut self) -> Vec<BlockedBy> {
+        let type_id = std::mem::replace(&mut self.type_id, shard::Type::ID);
+        let page = self.get(shard::Waits { cursor: 0, limit: 1 });
+        self.type_id = type_id;
+        page.entries.into_iter().next().expect("a call waits").holders
+    }
+
     /// Answers that nobody has looked at.
     pub(super) fn answers_left(&self) -> usize {
         self.answers.len()
     }
 
-    /// Closes the shard and opens another with what it saved.
-    pub(super) fn reopen(self) -> TestShard {
-        let TestShard { shard, mut out, .. } = self;
-        let saved: Vec<SavedObject> = shard.close(&mut out);
-        let mut shard = Shard::new(config());
-        saved.iter().for_each(|saved| shard.restore(saved).expect("what was saved can be restored"));
-        TestShard {
-            shard,
-            out: Outbox::default(),
-            answers: BTreeMap::new(),
-            now_us: self.now_us,
-            type_id: self.type_id,
-            creation: self.creation,
-            last_sequence: self.last_sequence,
-            next_slots: self.next_slots,
-            last_attempt: self.last_attempt,
-        }
+    /// Closes the store in order, and opens it again: only the persistent object is still there.
+    pub(super) fn reopen(mut self) -> TestShard {
+        let shard = self.persistent.shard.as_mut().expect("it is open");
+        shard.end_sessions(self.now_us, &mut self.persistent.out);
+        shard.commit(&mut self.persistent.out).expect("its memory does not fail");
+        self.persistent.out.clear();
+        // Their sessions are over: nobody asks for them again.
+        self.persistent.asked.clear();
+        self.persistent.open(self.now_us);
+        TestShard { ephemeral: None, answers: BTreeMap::new(), ..self }
     }
 }
