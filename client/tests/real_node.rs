@@ -1,6 +1,6 @@
 //! Both clients against a real node, which is stopped and started again with the data that it kept.
 
-use abide_client::{AsyncStore, CallError, MergeOp, RemoteOptions, Store};
+use abide_client::{CallError, MergeOp, RemoteOptions, Store};
 use abide_pmem::Persistence;
 use abide_shards::{
     node::{Node, NodeConfig, StartError},
@@ -268,7 +268,7 @@ fn each_type_of_synchronisation_works_over_the_network() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asynchronous_calls_go_on_with_the_node_that_comes_after() {
     let Some(mut node) = TestNode::start() else { return };
-    let store = AsyncStore::connect(&node.address.to_string()).await.unwrap();
+    let store = abide_client::AsyncStore::connect(&node.address.to_string()).await.unwrap();
     let counter = store.atomic_long("n").persistent();
     let latches: Vec<_> = (0..8).map(|n| store.count_down_latch(&format!("l{n}"), 1).persistent()).collect();
     assert_eq!(counter.increment_and_get().await, Ok(1));
