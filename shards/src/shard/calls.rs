@@ -219,11 +219,15 @@ impl Shard {
         let about =
             About { persistent, object: None, key: call.key, calling: Some(calling), is_urgent: false };
         let start = result.len();
-        self.run(about, out, |context| {
+        let made = self.run(about, out, |context| {
             result.truncate(start);
             create(context, known, call)?;
             invoke(context, known, call, kind, result)
-        })
+        });
+        if let Err(error) = &made {
+            self.record_error(about, kind, error, out);
+        }
+        made
     }
 
     /// The registered type of this number.

@@ -37,7 +37,8 @@ impl shard::Methods<()> for Shard {
         let mut entries = Vec::new();
         let mut left = LOOKED_AT_MAX;
         for in_persistent in [false, true] {
-            if in_persistent < persistent || in_persistent && self.persistent.is_none() {
+            let was_listed = persistent && !in_persistent;
+            if was_listed || in_persistent && self.persistent.is_none() {
                 continue;
             }
             let space = self.space(in_persistent);

@@ -18,7 +18,7 @@ use super::{
     object::{SessionId, WaiterId},
     sessions::SessionTerms,
 };
-use crate::state::{Block, Fields, damaged, refuse};
+use crate::state::{Block, Fields, Pair, damaged, refuse};
 use abide_net::{CallError, codec};
 use abide_pmem::{
     View,
@@ -144,7 +144,7 @@ fn session_of(key: &[u8]) -> Result<SessionId, CallError> {
 }
 
 /// Gathers all entries of a map, which is in the shard's own bounds.
-fn all_of<V: View>(map: Map, view: &V) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
+fn all_of<V: View>(map: Map, view: &V) -> Result<Vec<Pair>, CallError> {
     let mut all = Vec::new();
     map.page(view, None, |entry| {
         all.push((entry.key.clone(), entry.value.clone()));

@@ -147,6 +147,20 @@ mod tests {
         }
     }
 
+    /// A client whose line is damaged would pass for a new one, and its last call would be made again.
+    #[test]
+    fn each_flipped_bit_of_a_line_is_noticed() {
+        let words = table(&[Some(7), Some(8 << 64), None]);
+        let read = |words: &[u64]| CompletionHints::read(5, 0, 3, |at| words[(at / WORD) as usize]);
+        assert!(read(&words).is_ok());
+        for bit in 0..words.len() * 64 {
+            let mut flipped = words.clone();
+            flipped[bit / 64] ^= 1 << (bit % 64);
+            let at = bit as u64 / 512 * LINE;
+            assert_eq!(read(&flipped).err(), Some(HeapError::Corrupt { offset: at }), "bit {bit}");
+        }
+    }
+
     #[test]
     fn hints_that_were_never_made_are_to_be_made() {
         assert!(CompletionHints::default().are_to_be_made());

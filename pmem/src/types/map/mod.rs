@@ -469,7 +469,7 @@ impl Map {
         Ok(Some(seen))
     }
 
-    /// Removes all entries. Their blocks go to the shard's garbage list, where [`garbage::collect`] frees them.
+    /// Removes all entries. Their blocks go to the shard's garbage list, where [`garbage::collect`](super::garbage::collect) frees them.
     ///
     /// # Errors
     /// As [`remove`](Self::remove).

@@ -2,7 +2,7 @@
 
 use super::{
     driver::{Sent, TestShard},
-    waiting::{Ends, Model, compare, steps, timeout, waits},
+    waiting::{Ends, Model, compare, steps, waits},
 };
 use abide_net::CallError;
 use abide_schema::{BlockedBy, ConditionWait, Holder, types::condition::*};
@@ -215,25 +215,27 @@ impl Model for Monitor {
     }
 }
 
+/// Mostly the same, so that the caller often holds the lock.
 fn owner() -> impl Strategy<Value = u64> {
-    0..2_u64
+    prop_oneof![5 => Just(0), 1 => Just(1)]
 }
 
 proptest! {
     #[test]
     fn conditions_agree_with_a_slow_model(
         steps in steps(
-            (owner(), timeout(), any::<bool>()).prop_map(|(owner, timeout_ms, awaits)| match awaits {
-                true => Ask::Await(Await { owner, timeout_ms }),
-                false => Ask::Lock(Lock { owner, timeout_ms }),
-            }),
+            // Those who ask for the lock soon give up, else all would wait for it and nobody for the condition.
             prop_oneof![
-                2 => owner().prop_map(Call::TryLock),
-                4 => (owner(), prop::option::of(0..2_u64)).prop_map(|(owner, behind)| Call::Unlock(owner, behind)),
-                4 => owner().prop_map(Call::NotifyOne),
+                1 => (owner(), 0..15_u64).prop_map(|(owner, ms)| Ask::Lock(Lock { owner, timeout_ms: Some(ms) })),
+                2 => (owner(), prop::option::of(0..15_u64)).prop_map(|(owner, timeout_ms)| Ask::Await(Await { owner, timeout_ms })),
+            ],
+            prop_oneof![
+                8 => owner().prop_map(Call::TryLock),
+                2 => (owner(), prop::option::of(0..2_u64)).prop_map(|(owner, behind)| Call::Unlock(owner, behind)),
+                6 => owner().prop_map(Call::NotifyOne),
                 2 => owner().prop_map(Call::NotifyAll),
                 1 => Just(Call::Waiting),
-                1 => Just(Call::Holder),
+                4 => Just(Call::Holder),
             ],
         ),
     ) {
@@ -376,4 +378,15 @@ fn who_holds_the_lock_is_told_to_whoever_asks_for_those_who_wait() {
     shard.get(Lock { owner: 5, timeout_ms: None });
     let blocked = BlockedBy { session: format!("{:032x}", 1), owner: Some(5), what: "the lock".to_owned() };
     assert_eq!(shard.holders(), [blocked]);
+}
+
+#[test]
+fn nobody_holds_the_lock_or_waits_after_a_store_was_closed() {
+    let mut shard = condition();
+    wait(&mut shard, 2, 0, 2, None);
+    let token = shard.get(Lock { owner: 0, timeout_ms: None });
+    let mut shard = shard.reopen();
+    shard.expect(Waiting {}, 0);
+    shard.expect(TryLock { owner: 0 }, Some(token + 1));
+    shard.expect(NotifyOne { owner: 0 }, false);
 }

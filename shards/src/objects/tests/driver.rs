@@ -397,6 +397,8 @@ impl TestShard {
         shard.end_sessions(self.now_us, &mut self.persistent.out);
         shard.commit(&mut self.persistent.out).expect("its memory does not fail");
         self.persistent.out.clear();
+        // Their sessions are over: nobody asks for them again.
+        self.persistent.asked.clear();
         self.persistent.open(self.now_us);
         TestShard { ephemeral: None, answers: BTreeMap::new(), ..self }
     }

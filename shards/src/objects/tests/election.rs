@@ -194,3 +194,13 @@ fn what_one_campaigns_as_is_of_bounded_length() {
     assert_eq!(too_long, Err(CallError::TooLarge { max: 4_096 }));
     shard.expect(campaign(&"x".repeat(4_096)), 1);
 }
+
+#[test]
+fn nobody_leads_after_a_store_was_closed_and_tokens_still_grow() {
+    let mut shard = TestShard::new::<Type>(Creation {});
+    shard.expect(campaign("a"), 1);
+    shard.begin(2, campaign("b"));
+    let mut shard = shard.reopen();
+    shard.expect(GetLeader {}, None);
+    assert!(shard.get(campaign("c")) > 1);
+}

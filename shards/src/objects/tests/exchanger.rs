@@ -83,3 +83,14 @@ fn a_value_whose_caller_has_left_is_given_to_nobody() {
     assert_eq!(shard.call(3, Exchange { value: value(3), timeout_ms: None }), Ok(value(2)));
     assert_eq!(shard.take_answer(&first), Some(Ok(value(3))));
 }
+
+#[test]
+fn nobody_waits_after_a_store_was_closed() {
+    let mut shard = TestShard::new::<Type>(Creation {});
+    shard.begin(2, Exchange { value: Value::text("lost"), timeout_ms: None });
+    let mut shard = shard.reopen();
+    shard.expect(Waiting {}, 0);
+    let waiting = shard.begin(1, Exchange { value: Value::text("a"), timeout_ms: None });
+    assert_eq!(shard.call(2, Exchange { value: Value::text("b"), timeout_ms: None }), Ok(Value::text("a")));
+    assert_eq!(shard.take_answer(&waiting), Some(Ok(Value::text("b"))));
+}

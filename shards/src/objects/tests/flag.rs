@@ -82,3 +82,12 @@ fn setting_lets_all_go_and_clearing_keeps_only_later_ones_out() {
     shard.pass_ms(5);
     assert_eq!(shard.take_answer(&late), Some(Err(CallError::TimedOut)));
 }
+
+#[test]
+fn the_flag_is_as_it_was_after_a_store_was_closed() {
+    let mut shard = TestShard::new::<Type>(Creation { initially_set: false });
+    shard.begin(2, Await { timeout_ms: None });
+    let mut shard = shard.reopen();
+    shard.expect(Set {}, true);
+    shard.reopen().expect(Await { timeout_ms: None }, ());
+}

@@ -328,3 +328,16 @@ fn very_many_parties_leave_a_phase_together() {
         assert_eq!(shard.take_answer(call), Some(Ok(1)));
     }
 }
+
+#[test]
+fn only_parties_that_belong_to_nobody_are_there_after_a_store_was_closed() {
+    let mut shard = phaser(2);
+    shard.get(Register {});
+    arrive(&mut shard, 1, None);
+    assert_eq!(shard.call(2, Arrive {}), Ok(0));
+    let mut shard = shard.reopen();
+    shard.expect(Registered {}, 2);
+    shard.expect(Arrived {}, 1);
+    shard.expect(Arrive {}, 0);
+    shard.expect(GetPhase {}, 1);
+}

@@ -261,3 +261,17 @@ fn vectors_of_the_greatest_length_are_joined() {
     let mut shard = reducer(1, 0, NumberKind::F64, MergeOp::Sum);
     shard.expect(Contribute { values: Numbers::F64(Vec::new()), timeout_ms: None }, Numbers::F64(Vec::new()));
 }
+
+#[test]
+fn a_generation_that_a_closing_store_interrupted_is_broken() {
+    let mut shard = reducer(2, 1, NumberKind::I64, MergeOp::Sum);
+    shard.get(Reset {});
+    let mut shard = shard.reopen();
+    shard.expect(IsBroken {}, false);
+    bring(&mut shard, 2, vec![100_i64]);
+    let mut shard = shard.reopen();
+    shard.expect(IsBroken {}, true);
+    shard.get(Reset {});
+    bring(&mut shard, 2, vec![1_i64]);
+    shard.expect(Contribute { values: vec![2_i64].into(), timeout_ms: None }, vec![3_i64].into());
+}

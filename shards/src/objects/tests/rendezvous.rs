@@ -212,3 +212,14 @@ fn a_session_of_very_many_names_takes_all_of_them_with_it() {
     let entries = vec![("mine".to_owned(), "address".to_owned())];
     shard.expect(Names { after: None, limit: 9 }, Page { entries, next: None });
 }
+
+#[test]
+fn nothing_is_published_after_a_store_was_closed() {
+    let mut shard = rendezvous();
+    shard.expect(publish("name", "address"), ());
+    lookup(&mut shard, 2, "other");
+    let mut shard = shard.reopen();
+    shard.expect(Names { after: None, limit: 9 }, Page { entries: Vec::new(), next: None });
+    let waiting = lookup(&mut shard, 3, "name");
+    assert!(shard.waits(&waiting));
+}

@@ -370,3 +370,14 @@ fn who_asks_who_waits_for_whom_is_told_who_reads_and_who_writes() {
     write(&mut shard, 4, 0);
     assert_eq!(shard.holders(), [blocked_by(2, 3, "the lock, for reading")]);
 }
+
+#[test]
+fn the_lock_is_free_after_a_store_was_closed_and_its_tokens_still_grow() {
+    let mut shard = lock();
+    let token = shard.get(Write { owner: 0, timeout_ms: None });
+    shard.get(Read { owner: 0, timeout_ms: None });
+    write(&mut shard, 2, 0);
+    let mut shard = shard.reopen();
+    shard.expect(GetHolders {}, Vec::new());
+    assert!(shard.get(Write { owner: 0, timeout_ms: None }) > token + 1);
+}
