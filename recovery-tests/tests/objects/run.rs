@@ -271,7 +271,8 @@ impl<'a> Run<'a> {
         if alive.is_empty() {
             return Ok(());
         }
-        self.end_this(alive[self.rng.usize(..alive.len())])
+        let chosen = alive[self.rng.usize(..alive.len())];
+        self.end_this(chosen)
     }
 
     fn end_this(&mut self, session: Session) -> Result<(), String> {

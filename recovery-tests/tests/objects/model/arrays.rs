@@ -14,7 +14,7 @@ use abide_schema::{
 type Made<T> = Result<T, CallError>;
 
 fn other_kind() -> CallError {
-    CallError::WrongType { is: String::new() }
+    CallError::bad_argument("")
 }
 
 fn out_of_bounds(len: usize) -> CallError {
@@ -90,7 +90,8 @@ impl Row {
 
     fn set(&mut self, at: usize, value: Number) -> Made<Number> {
         let before = self.get(at);
-        match (&mut self.0, number_as(value, kind_of(&self.0.clone()))?) {
+        let value = number_as(value, self.kind())?;
+        match (&mut self.0, value) {
             (Numbers::I64(numbers), Number::I64(value)) => numbers[at] = value,
             (Numbers::F64(numbers), Number::F64(value)) => numbers[at] = value,
             _ => unreachable!("it is of this kind now"),
@@ -106,7 +107,8 @@ impl Row {
     }
 
     fn put(&mut self, start: usize, values: Numbers) -> Made<()> {
-        match (&mut self.0, numbers_as(values, kind_of(&self.0.clone()))?) {
+        let values = numbers_as(values, self.kind())?;
+        match (&mut self.0, values) {
             (Numbers::I64(numbers), Numbers::I64(new)) => numbers[start..start + new.len()].copy_from_slice(&new),
             (Numbers::F64(numbers), Numbers::F64(new)) => numbers[start..start + new.len()].copy_from_slice(&new),
             _ => unreachable!("they are of this kind now"),
@@ -259,7 +261,10 @@ impl vector::Methods<Moment> for Vector {
     }
 
     fn get_range(&mut self, _: &mut Moment, start: u32, end: u32) -> Made<Numbers> {
-        if start > end || end as usize > self.0.len() {
+        if start > end {
+            return Err(CallError::bad_argument(""));
+        }
+        if end as usize > self.0.len() {
             return Err(out_of_bounds(self.0.len()));
         }
         Ok(self.0.pick(start as usize..end as usize))

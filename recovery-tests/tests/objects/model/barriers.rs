@@ -171,6 +171,8 @@ pub(super) struct Phaser {
     /// Parties by the session that registered them.
     owned: BTreeMap<Session, u32>,
     arrived: u32,
+    /// Those of them that arrived by their own session, up to as many as it has.
+    arrived_of: BTreeMap<Session, u32>,
     is_terminated: bool,
     /// Who waits for which phase to end.
     waiting: BTreeMap<CallId, u64>,
@@ -189,9 +191,8 @@ impl Model for Phaser {
     }
 
     fn session_ended(&mut self, moment: &mut Moment, session: Session) {
-        let left = self.owned.remove(&session).unwrap_or(0);
-        if left > 0 {
-            self.arrived = self.arrived.min(self.registered_now());
+        if self.owned.remove(&session).is_some() {
+            self.arrived -= self.arrived_of.remove(&session).unwrap_or(0);
             self.settle(moment);
         }
     }
@@ -207,12 +208,16 @@ impl Phaser {
     }
 
     /// A party arrives. Returns the phase that it arrives in.
-    fn one_arrives(&mut self) -> Made<u64> {
+    fn one_arrives(&mut self, session: Session) -> Made<u64> {
         self.check_running()?;
         if self.arrived >= self.registered_now() {
             return Err(CallError::denied(""));
         }
         self.arrived += 1;
+        if let Some(owned) = self.owned.get(&session) {
+            let arrived = self.arrived_of.entry(session).or_default();
+            *arrived = owned.min(&(*arrived + 1)).to_owned();
+        }
         Ok(self.phase)
     }
 
@@ -221,12 +226,14 @@ impl Phaser {
         let registered = self.registered_now();
         if registered == 0 {
             self.is_terminated = true;
+            self.arrived = 0;
             for (call, _) in std::mem::take(&mut self.waiting) {
                 moment.answer::<()>(call, Err(CallError::denied("")));
             }
-        } else if self.arrived == registered {
+        } else if self.arrived >= registered {
             self.phase += 1;
             self.arrived = 0;
+            self.arrived_of.clear();
             let ended: BTreeSet<CallId> =
                 self.waiting.iter().filter(|(_, phase)| **phase != self.phase).map(|(call, _)| *call).collect();
             for call in ended {
@@ -251,13 +258,13 @@ impl phaser::Methods<Moment> for Phaser {
     }
 
     fn arrive(&mut self, moment: &mut Moment) -> Made<u64> {
-        let phase = self.one_arrives()?;
+        let phase = self.one_arrives(moment.session())?;
         self.settle(moment);
         Ok(phase)
     }
 
     fn arrive_and_wait(&mut self, moment: &mut Moment, timeout_ms: Option<u64>) -> Made<Wait<u64>> {
-        let phase = self.one_arrives()?;
+        let phase = self.one_arrives(moment.session())?;
         self.settle(moment);
         if self.phase != phase {
             return Ok(Wait::Done(self.phase));
@@ -277,16 +284,20 @@ impl phaser::Methods<Moment> for Phaser {
             None if self.unowned > 0 => self.unowned -= 1,
             None => return Err(CallError::denied("")),
         }
+        let owned = self.owned.get(&moment.session()).copied().unwrap_or(0);
+        if let Some(arrived) = self.arrived_of.get_mut(&moment.session()) {
+            *arrived = owned.min(*arrived);
+        }
         let phase = self.phase;
         self.settle(moment);
         Ok(phase)
     }
 
     fn await_phase(&mut self, moment: &mut Moment, phase: u64, timeout_ms: Option<u64>) -> Made<Wait<u64>> {
-        self.check_running()?;
         if self.phase != phase {
             return Ok(Wait::Done(self.phase));
         }
+        self.check_running()?;
         self.waiting.insert(moment.call(), phase);
         Ok(moment.wait(timeout_ms))
     }

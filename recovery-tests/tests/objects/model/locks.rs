@@ -25,6 +25,8 @@ struct Asks {
     holds: u32,
     /// For one that waited for a condition: whether it was notified.
     waited: Option<bool>,
+    /// It was notified alone: should it leave before it has the lock, the next is notified in its stead.
+    alone: bool,
 }
 
 /// A lock with one owner at a time.
@@ -55,7 +57,7 @@ impl Lock {
         match self.try_lock(owner) {
             Some(token) => Wait::Done(token),
             None => {
-                self.queue.insert(moment.call(), Asks { owner, holds: 1, waited: None });
+                self.queue.insert(moment.call(), Asks { owner, holds: 1, waited: None, alone: false });
                 moment.wait(timeout_ms)
             }
         }
@@ -89,7 +91,7 @@ impl Lock {
         if self.held.is_some() {
             return;
         }
-        let Some((call, Asks { owner, holds, waited })) = self.queue.pop_first() else { return };
+        let Some((call, Asks { owner, holds, waited, .. })) = self.queue.pop_first() else { return };
         self.give(owner, holds);
         match waited {
             None => moment.answer(call, Ok(&self.token)),
@@ -177,13 +179,17 @@ impl Model for Condition {
         let waited = self.waiting.remove(&call);
         match (waited, why) {
             (Some((owner, holds)), Gone::TimedOut) => {
-                self.lock.queue.insert(call, Asks { owner, holds, waited: Some(false) });
+                self.lock.queue.insert(call, Asks { owner, holds, waited: Some(false), alone: false });
                 self.lock.hand_over(moment);
                 false
             }
             (None, Gone::TimedOut) if self.lock.queue.get(&call).is_some_and(|asks| asks.waited.is_some()) => false,
             _ => {
-                self.lock.queue.remove(&call);
+                // No notification is lost with one that did not see it.
+                if self.lock.queue.remove(&call).is_some_and(|asks| asks.alone) {
+                    self.notify(true);
+                    self.lock.hand_over(moment);
+                }
                 true
             }
         }
@@ -203,9 +209,9 @@ impl Condition {
         if self.lock.is_held_by((moment.session(), owner)) { Ok(()) } else { Err(CallError::denied("")) }
     }
 
-    fn notify(&mut self) -> bool {
+    fn notify(&mut self, alone: bool) -> bool {
         let Some((call, (owner, holds))) = self.waiting.pop_first() else { return false };
-        self.lock.queue.insert(call, Asks { owner, holds, waited: Some(true) });
+        self.lock.queue.insert(call, Asks { owner, holds, waited: Some(true), alone });
         true
     }
 }
@@ -233,13 +239,13 @@ impl condition::Methods<Moment> for Condition {
 
     fn notify_one(&mut self, moment: &mut Moment, owner: u64) -> Made<bool> {
         self.check_held(moment, owner)?;
-        Ok(self.notify())
+        Ok(self.notify(true))
     }
 
     fn notify_all(&mut self, moment: &mut Moment, owner: u64) -> Made<u64> {
         self.check_held(moment, owner)?;
         let mut count = 0;
-        while self.notify() {
+        while self.notify(false) {
             count += 1;
         }
         Ok(count)
@@ -304,13 +310,12 @@ impl RwLock {
     }
 
     fn may_write(&self, owner: Owner) -> bool {
-        self.writes(owner) || self.writer.is_none() && self.readers.is_empty()
+        self.writes(owner) || self.writer.is_none() && self.readers.keys().all(|reader| *reader == owner)
     }
 
     fn give_reading(&mut self, owner: Owner) -> u64 {
         let token = match self.readers.get(&owner) {
             Some(held) => held.token,
-            None if self.writes(owner) => self.token,
             None => {
                 self.token += 1;
                 self.token
@@ -383,7 +388,7 @@ impl rw_lock::Methods<Moment> for RwLock {
 
     fn try_write(&mut self, moment: &mut Moment, owner: u64) -> Made<Option<u64>> {
         let owner = (moment.session(), owner);
-        let may = self.may_write(owner) && self.is_first(owner);
+        let may = self.may_write(owner) && (self.queue.is_empty() || self.writes(owner));
         Ok(may.then(|| self.give_writing(owner)))
     }
 

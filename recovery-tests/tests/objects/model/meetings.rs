@@ -57,16 +57,9 @@ impl Election {
         if self.leads.is_some() { self.token } else { 0 }
     }
 
-    fn elect(&mut self, moment: &mut Moment, session: Session, candidate: String) {
+    fn elect(&mut self, session: Session, candidate: String) {
         self.token += 1;
         self.leads = Some((session, candidate));
-        // Whatever else of this session campaigns leads too.
-        let too: Vec<CallId> =
-            self.campaigning.iter().filter(|(_, (other, _))| *other == session).map(|(call, _)| *call).collect();
-        for call in too {
-            self.campaigning.remove(&call);
-            moment.answer(call, Ok(&self.token));
-        }
     }
 
     /// The leader leads no more.
@@ -74,7 +67,7 @@ impl Election {
         self.leads = None;
         if let Some((call, (session, candidate))) = self.campaigning.pop_first() {
             moment.answer(call, Ok(&(self.token + 1)));
-            self.elect(moment, session, candidate);
+            self.elect(session, candidate);
         }
         self.tell(moment);
     }
@@ -101,7 +94,7 @@ impl election::Methods<Moment> for Election {
             self.campaigning.insert(moment.call(), (session, candidate));
             return Ok(moment.wait(timeout_ms));
         }
-        self.elect(moment, session, candidate);
+        self.elect(session, candidate);
         self.tell(moment);
         Ok(Wait::Done(self.token))
     }

@@ -20,8 +20,6 @@ mod synchronisation;
 mod values;
 pub(crate) mod world;
 
-pub(crate) use values::by_order;
-
 use abide_net::{CallError, codec};
 use abide_schema::{ObjectType, Progress, Wait};
 use serde::Serialize;

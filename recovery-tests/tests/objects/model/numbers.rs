@@ -32,7 +32,7 @@ impl id_generator::Methods<Moment> for IdGenerator {
     fn next_range(&mut self, _: &mut Moment, n: u64) -> Made<u64> {
         let after = self.next + u128::from(n);
         if after > 1 << 64 {
-            return Err(CallError::OutOfBounds { len: 0 });
+            return Err(CallError::OutOfBounds { len: ((1 << 64) - self.next) as u64 });
         }
         let first = self.next as u64;
         self.next = after;
@@ -41,7 +41,8 @@ impl id_generator::Methods<Moment> for IdGenerator {
 }
 
 /// A token bucket, in exact arithmetic: `level` counts in parts of a permit, of which `period_us` make one, so that `permits`
-/// parts come in each microsecond.
+/// parts come in each microsecond. What is more than `burst` is lost only while nobody waits: who waits may want more than gathers
+/// by now, after the rate was changed.
 #[derive(Debug, Clone)]
 pub(super) struct RateLimiter {
     permits: u128,
@@ -84,8 +85,15 @@ impl Model for RateLimiter {
 impl RateLimiter {
     fn fill(&mut self, now_us: u64) {
         let came = u128::from(now_us - self.at_us) * self.permits;
-        self.level = (self.level + came).min(self.burst * self.period_us);
+        self.level += came;
         self.at_us = now_us;
+        self.spill();
+    }
+
+    fn spill(&mut self) {
+        if self.waiting.is_empty() {
+            self.level = self.level.min(self.burst * self.period_us);
+        }
     }
 
     /// When so many permits will have come.
@@ -103,6 +111,7 @@ impl RateLimiter {
             self.level -= wanted * self.period_us;
             moment.answer(call, Ok(&()));
         }
+        self.spill();
     }
 }
 
@@ -146,6 +155,8 @@ impl rate_limiter::Methods<Moment> for RateLimiter {
         let period_us = u128::from(period_ms) * 1_000;
         self.level = self.level * period_us / self.period_us;
         (self.permits, self.period_us, self.burst) = (permits.into(), period_us, burst.into());
+        self.let_in(moment);
+        // "Up to the new burst", whoever waits.
         self.level = self.level.min(self.burst * self.period_us);
         self.let_in(moment);
         Ok(())

@@ -8,6 +8,7 @@ use abide_net::{
     limits::FRAME_BYTES_MAX,
     route::shard_of,
 };
+use abide_schema::{Method, ObjectType, types::shard};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -30,6 +31,9 @@ pub(crate) struct RawClient {
     reader: Option<JoinHandle<()>>,
     shards: u32,
 }
+
+/// Slots from here on are for looks at shards.
+pub(crate) const LOOK_SLOT: u32 = 1_000;
 
 /// Sessions that do not end while a test runs, though nobody renews them.
 const LEASE_MS: u32 = 600_000;
@@ -127,6 +131,28 @@ impl RawClient {
             creation: Some((&envelope.creation, false)),
             arguments: &envelope.asked.arguments,
         }));
+    }
+
+    /// Asks each shard about itself, behind whatever was asked before. Says how many answers will come.
+    pub(crate) fn look(&mut self, sequence: u64) -> u32 {
+        let shards = self.shards;
+        for shard in 0..shards {
+            self.write(&Frame::Call(Call {
+                retry: false,
+                first: true,
+                type_id: shard::Type::ID,
+                method: shard::Info::ID,
+                shard,
+                slot: LOOK_SLOT + shard,
+                sequence,
+                epoch: 0,
+                replicas: None,
+                key: "",
+                creation: None,
+                arguments: &[],
+            }));
+        }
+        shards
     }
 
     pub(crate) fn cancel(&mut self, envelope: &Envelope) {

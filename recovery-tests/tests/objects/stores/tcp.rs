@@ -2,9 +2,10 @@
 
 use super::{
     Envelope, PATIENCE, Store,
-    raw_client::{RawClient, Said},
+    raw_client::{LOOK_SLOT, RawClient, Said},
 };
 use crate::model::{CallId, Session, world::Answers};
+use abide_net::MethodKind;
 use abide_pmem::Persistence;
 use abide_shards::{
     node::{Node, NodeConfig, StartError},
@@ -13,7 +14,7 @@ use abide_shards::{
 use std::{
     collections::{BTreeMap, HashMap},
     sync::mpsc::{Receiver, Sender, channel},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A node on a free port, or nothing where io_uring is forbidden.
@@ -43,6 +44,10 @@ pub(crate) struct Tcp {
     names: HashMap<(Session, u32, u64), CallId>,
     sender: Sender<Said>,
     said: Receiver<Said>,
+    answers: Answers,
+    /// Looks at shards that are not answered yet.
+    looks: u32,
+    looked: u64,
 }
 
 impl Tcp {
@@ -63,6 +68,9 @@ impl Tcp {
             names: HashMap::new(),
             sender,
             said,
+            answers: Answers::new(),
+            looks: 0,
+            looked: 0,
         })
     }
 
@@ -79,6 +87,37 @@ impl Tcp {
     fn send(&mut self, envelope: &Envelope, retry: bool) {
         self.names.insert((envelope.session, envelope.slot, envelope.sequence), envelope.call);
         self.client(envelope.session).send(envelope, retry);
+        if envelope.asked.kind == MethodKind::Wait {
+            self.look(envelope.session);
+        }
+    }
+
+    /// Returns when all shards have done what this session asked of them before: connections are not ordered among each
+    /// other, and a call that waits gives no sign that it has come.
+    fn look(&mut self, session: Session) {
+        self.looked += 1;
+        let sequence = self.looked;
+        self.looks += self.client(session).look(sequence);
+        let until = Instant::now() + PATIENCE;
+        while self.looks > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(self.hear(left), "a shard does not answer");
+        }
+    }
+
+    /// Takes in what the node says next. Says whether it said something in time.
+    fn hear(&mut self, patience: Duration) -> bool {
+        match self.said.recv_timeout(patience) {
+            Ok(Said::Reply { slot, .. }) if slot >= LOOK_SLOT => self.looks -= 1,
+            Ok(Said::Reply { session, slot, sequence, answer }) => {
+                let call = self.names.get(&(session, slot, sequence)).copied();
+                self.answers.push((call.expect("an answer is to a call"), answer));
+            }
+            Ok(Said::Alive(alive)) => assert!(alive, "a session has not survived"),
+            Ok(Said::Odd(odd)) => panic!("the node said {odd}"),
+            Err(_) => return false,
+        }
+        true
     }
 }
 
@@ -98,11 +137,14 @@ impl Store for Tcp {
 
     fn cancel(&mut self, envelope: &Envelope) -> bool {
         self.client(envelope.session).cancel(envelope);
+        self.look(envelope.session);
         true
     }
 
-    /// Returns when the session has ended everywhere: the node has closed the connection then, or answers on it no more.
+    /// The look begins a session of the same name, which holds nothing; it ends too.
     fn end(&mut self, session: Session) -> bool {
+        self.client(session).goodbye();
+        self.look(session);
         self.client(session).goodbye();
         true
     }
@@ -125,22 +167,8 @@ impl Store for Tcp {
 
     fn answers(&mut self, expected: usize) -> Answers {
         let until = Instant::now() + PATIENCE;
-        let mut answers = Answers::new();
-        loop {
-            let left = if answers.len() < expected {
-                until.saturating_duration_since(Instant::now())
-            } else {
-                std::time::Duration::ZERO
-            };
-            match self.said.recv_timeout(left) {
-                Ok(Said::Reply { session, slot, sequence, answer }) => {
-                    let call = self.names.get(&(session, slot, sequence)).copied();
-                    answers.push((call.expect("an answer is to a call"), answer));
-                }
-                Ok(Said::Alive(alive)) => assert!(alive, "a session has not survived"),
-                Ok(Said::Odd(odd)) => panic!("the node said {odd}"),
-                Err(_) => return answers,
-            }
-        }
+        while self.answers.len() < expected && self.hear(until.saturating_duration_since(Instant::now())) {}
+        while self.hear(Duration::ZERO) {}
+        std::mem::take(&mut self.answers)
     }
 }
