@@ -15,6 +15,7 @@ mod run;
 mod seeds;
 mod sequential;
 mod stores;
+mod wrong;
 
 use abide_schema::types::BUILT_IN;
 use abide_shards::Registry;

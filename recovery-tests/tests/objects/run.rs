@@ -167,7 +167,8 @@ impl<'a> Run<'a> {
         let mut told = told.into_iter().peekable();
         for (call, expected) in expected {
             let Some((world, envelope)) = self.open.get(&call).cloned() else {
-                return Err(self.difference(None, "an answer is expected to no open call"));
+                let what = format!("call {} is answered by the model, and does not wait", call.0);
+                return Err(self.difference(None, &what));
             };
             let wanted = self.show(world, call, &expected);
             if let Some((other, answer)) = told.next_if(|(other, _)| *other < call) {

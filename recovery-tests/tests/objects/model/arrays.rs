@@ -2,7 +2,7 @@
 
 use super::{
     Model, Moment, calls,
-    merge::{floats, integers},
+    merge::{floats, integers, settled},
     sha256,
 };
 use abide_net::{Bytes, CallError};
@@ -290,15 +290,18 @@ impl vector::Methods<Moment> for Vector {
         if values.len() != self.0.len() {
             return Err(CallError::bad_argument(""));
         }
-        match joined(MergeOp::Product, &self.0.0, &numbers_as(values, self.0.kind())?)? {
-            Numbers::I64(products) => {
-                let sum = products.into_iter().try_fold(0, |sum, product| integers(MergeOp::Sum, sum, product));
-                sum.map(Number::I64)
+        match (&self.0.0, numbers_as(values, self.0.kind())?) {
+            (Numbers::I64(there), Numbers::I64(new)) => {
+                let products = there.iter().zip(&new).map(|(there, new)| i128::from(*there) * i128::from(*new));
+                let sum = i64::try_from(products.sum::<i128>());
+                sum.map(Number::I64).map_err(|_| CallError::bad_argument(""))
             }
-            Numbers::F64(products) => {
-                let sum = products.into_iter().try_fold(0.0, |sum, product| floats(MergeOp::Sum, sum, product));
-                sum.map(Number::F64)
+            (Numbers::F64(there), Numbers::F64(new)) => {
+                let products = there.iter().zip(&new).map(|(there, new)| there * new);
+                let sum = products.fold(0.0, |sum, product| settled(sum + product));
+                Ok(Number::F64(sum))
             }
+            _ => unreachable!("they are of one kind now"),
         }
     }
 

@@ -118,14 +118,15 @@ impl Reducer {
 
 impl reducer::Methods<Moment> for Reducer {
     fn contribute(&mut self, moment: &mut Moment, values: Numbers, timeout_ms: Option<u64>) -> Made<Wait<Numbers>> {
-        if self.is_broken {
-            return Err(CallError::Broken);
-        }
         if values.len() != self.len as usize {
             return Err(CallError::bad_argument(""));
         }
+        let values = numbers_as(values, self.kind)?;
+        if self.is_broken {
+            return Err(CallError::Broken);
+        }
         let mut all = self.brought.clone();
-        all.push(numbers_as(values, self.kind)?);
+        all.push(values);
         // Whoever brings an overflow is told, and has not come.
         let (first, rest) = all.split_first().expect("one at least");
         let result = rest.iter().try_fold(first.clone(), |sum, new| joined(self.op, &sum, new))?;

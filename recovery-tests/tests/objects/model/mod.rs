@@ -69,6 +69,13 @@ impl Moment {
         Wait::Waiting
     }
 
+    /// Has those that leave together get each other's answers.
+    pub(crate) fn turn_round(&mut self) {
+        let mut answers: Vec<Answer> = self.answers.iter().map(|(_, answer)| answer.clone()).collect();
+        answers.reverse();
+        self.answers.iter_mut().zip(answers).for_each(|((_, answer), other)| *answer = other);
+    }
+
     /// Answers a waiting call.
     pub(crate) fn answer<T: Serialize>(&mut self, call: CallId, result: Result<&T, CallError>) {
         self.answers.push((call, result.map(|result| codec::encode(result).expect("results can be encoded"))));
