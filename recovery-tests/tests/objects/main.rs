@@ -10,6 +10,7 @@
 //! `ABIDE_MODEL_SEED=<n>` runs one seed, `ABIDE_MODEL_BUDGET=<n>` runs that many times as many.
 
 mod asked;
+mod concurrent;
 mod model;
 mod run;
 mod seeds;

@@ -2,7 +2,7 @@
 
 use crate::{
     asked::{Generator, Style},
-    model::{Answer, CallId, Session, world::{Answers, World, without_words}},
+    model::{Answer, CallId, Session, world::{Answers, World}},
     stores::{Envelope, Store},
 };
 use abide_net::MethodKind;
@@ -44,7 +44,7 @@ const SLOTS: usize = 5;
 /// No two runs of this process share a session or a key: they may share a store.
 static NAMES: AtomicU64 = AtomicU64::new(1);
 
-fn new_name() -> u64 {
+pub(crate) fn new_name() -> u64 {
     NAMES.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -355,13 +355,5 @@ impl<'a> Run<'a> {
             self.open.clear();
         }
         self.settle(Answers::new())
-    }
-}
-
-/// An answer that is right only if it says the same, apart from words.
-pub(crate) fn same(left: &Answer, right: &Answer) -> bool {
-    match (left, right) {
-        (Err(left), Err(right)) => without_words(left) == without_words(right),
-        (left, right) => left == right,
     }
 }
