@@ -39,6 +39,7 @@ pub use abide_client::{
 };
 pub use abide_lambda::{Backend, CloudThread, JoinError, JoinHandle, cloud_function, init};
 pub use abide_schema::{MergeOp, ObjectInfo, ShardInfo};
+pub use abide_shards::{Persistence, shard::Limits};
 pub use store::{OpenError, PlaceError, Store, StoreOptions, names_a_node};
 
 /// Handles and stores, without a choice of where objects live.
@@ -51,7 +52,10 @@ pub use abide_schema as schema;
 /// A node: a server of objects inside of this process. `abide serve` is one with a command line.
 #[cfg(feature = "node")]
 pub mod node {
-    pub use abide_shards::node::{Node, NodeConfig, StartError};
+    pub use abide_shards::{
+        node::{Node, NodeConfig, StartError},
+        regions::DataOptions,
+    };
 }
 
 /// The programs in the README are compiled and run with the documentation's own.

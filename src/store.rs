@@ -34,16 +34,18 @@ impl Store {
         Store::embedded(EmbeddedStore::in_memory(&EmbeddedOptions::default()))
     }
 
-    /// A store in this process whose objects are kept in a file while it is closed. The file is created if it
-    /// is absent.
+    /// A store in this process whose objects are kept in a file, unless their handles are
+    /// [`ephemeral`](crate::handles::AtomicLong::ephemeral). The file is created if it is absent.
     ///
-    /// While the store is open its objects are in memory: a process that dies loses what it changed, and the
-    /// next opening says so ([`OpenError::Unclean`]).
+    /// What a call changed is there when it returns, and survives the end of the process at any instruction; by another
+    /// [`persistence`](StoreOptions::persistence) of the [options](Store::open_with) also that of the machine. Sessions end with
+    /// their process: what they held is given back. If the machine stopped, and that was not to be survived, the next opening
+    /// says so ([`OpenError::Unclean`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Store, OpenError> {
         Store::open_with(path, &StoreOptions::default())
     }
 
-    /// The same with a choice of shards, of types, and of what to do about a store that was not closed in order.
+    /// The same with a choice of shards, of types, of what objects survive, and of how large the file may grow.
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Store, OpenError> {
         EmbeddedStore::open(path.as_ref(), options).map(Store::embedded)
     }
@@ -83,7 +85,7 @@ impl Store {
         Ok(Store { handles: abide_client::Store::current()?, embedded: None })
     }
 
-    /// Closes an embedded store and, if it has a file, writes the objects to it. Handles that are left find it
+    /// Closes an embedded store and, if it has a file, brings all of it to the disk. Handles that are left find it
     /// `Unavailable`. A store that is dropped does the same, but can tell nobody of an error. On a store that
     /// is a node's, or was had from [`Store::current`], this does nothing.
     pub fn close(self) -> Result<(), OpenError> {

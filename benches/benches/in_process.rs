@@ -15,7 +15,8 @@ use abide_schema::{
 use abide_shards::{
     Event, Outbox, Registry, Shard,
     embedded::{EmbeddedOptions, EmbeddedStore},
-    shard::{Origin, SessionId, ShardConfig},
+    regions::Regions,
+    shard::{Limits, Origin, SessionId, SessionTerms, ShardConfig},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::{
@@ -52,6 +53,7 @@ impl Encoded {
             slot: 0,
             sequence,
             epoch: 0,
+            replicas: None,
             key,
             creation: Some((&self.creation, false)),
             arguments: &self.arguments,
@@ -67,6 +69,7 @@ impl Encoded {
             kind: abide_net::MethodKind::Write,
             creation: Creation::IfAbsent(&self.creation),
             epoch: 0,
+            replicas: None,
             arguments: &self.arguments,
         }
     }
@@ -81,20 +84,29 @@ struct Bare {
 
 impl Bare {
     fn new() -> Bare {
-        let config = ShardConfig { shard: 0, epoch: 1, registry: Registry::built_in(), started_us: 0 };
-        Bare { shard: Shard::new(config), out: Outbox::default(), sequence: 0 }
+        let regions =
+            Regions::open(None, Some(1), 1, 1 << 30, 1).expect("memory needs nothing but addresses");
+        let shard = Shard::open(ShardConfig {
+            shard: 0,
+            epoch: 1,
+            registry: Registry::built_in(),
+            started_us: 0,
+            ephemeral: regions.ephemeral(0),
+            persistent: None,
+            persistent_by_default: false,
+            persistence: regions.persistence(),
+            limits: Limits::default(),
+        });
+        Bare { shard: shard.expect("an empty shard opens"), out: Outbox::default(), sequence: 0 }
     }
 
     fn apply(&mut self, key: &str, method: &Encoded) {
         self.sequence += 1;
         let (origin, session) = (Origin::default(), SessionId(1));
+        let terms = SessionTerms { lease_us: 10_000_000, is_seeded: false };
         let call = black_box(method.call(key, self.sequence));
         // Time passes, as it does for a core: a microsecond a call.
-        self.shard.apply(
-            self.sequence,
-            Event::Call { origin, session, lease_us: 10_000_000, call },
-            &mut self.out,
-        );
+        self.shard.apply(self.sequence, Event::Call { origin, session, terms, call }, &mut self.out);
         assert!(black_box(&self.out).replies()[0].ok);
         self.out.clear();
     }

@@ -4,8 +4,10 @@
 
 use abide_net::CallError;
 use abide_schema::object_type;
-use abide_shards::{Context, Object, SharedObject, calls_and_state};
-use serde::{Deserialize, Serialize};
+use abide_shards::{
+    Context, SharedObject, calls,
+    state::{Fields, Number},
+};
 
 object_type! {
     /// A float that is multiplied.
@@ -19,33 +21,37 @@ object_type! {
 }
 
 /// A float that is multiplied: see [`multiplier`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Multiplier {
-    product: f64,
+    product: Number<f64>,
 }
 
 impl SharedObject for Multiplier {
     type Type = multiplier::Type;
 
-    fn create(multiplier::Creation { initial }: multiplier::Creation) -> Result<Self, CallError> {
-        Ok(Multiplier { product: finite(initial)? })
+    const FIELDS: u32 = 1;
+
+    fn at(fields: Fields) -> Self {
+        Multiplier { product: Number::at(fields, 0) }
     }
+
+    fn create(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        multiplier::Creation { initial }: multiplier::Creation,
+    ) -> Result<(), CallError> {
+        self.product.set(context, finite(initial)?)
+    }
+
+    calls!(crate::multiplier::multiplier);
 }
 
-impl Object for Multiplier {
-    calls_and_state!(crate::multiplier::multiplier);
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>()
-    }
-}
-
-impl multiplier::Methods<Context<'_>> for Multiplier {
-    fn multiply(&mut self, _: &mut Context<'_>, factor: f64, times: u32) -> Result<f64, CallError> {
+impl multiplier::Methods<Context<'_, '_>> for Multiplier {
+    fn multiply(&mut self, context: &mut Context<'_, '_>, factor: f64, times: u32) -> Result<f64, CallError> {
         // Multiplication of floats is not associative, so the compiler may not shorten this.
-        let product = (0..times).fold(self.product, |product, _| product * factor);
-        self.product = finite(product)?;
-        Ok(self.product)
+        let product = (0..times).fold(self.product.get(context)?, |product, _| product * factor);
+        self.product.set(context, finite(product)?)?;
+        Ok(product)
     }
 }
 

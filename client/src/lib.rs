@@ -21,8 +21,10 @@ pub mod store;
 pub mod transport;
 
 pub use abide_net::{Bytes, CallError, Value};
-pub use abide_schema::{Holder, MergeOp, ObjectInfo, Page, ShardInfo};
+pub use abide_schema::{
+    BlockedBy, Holder, Leader, MergeOp, ObjectInfo, ObjectName, Page, ShardInfo, WaitInfo,
+};
 pub use current::Entered;
 pub use mode::{Asynchronous, Blocking, Mode};
 pub use remote::RemoteOptions;
-pub use store::{AsyncStore, ListCursor, ListFilter, ListedObject, Store, StoreOf};
+pub use store::{AsyncStore, ListCursor, ListFilter, ListedObject, Store, StoreOf, WaitsCursor};

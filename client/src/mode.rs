@@ -37,6 +37,10 @@ pub trait Mode: sealed::Sealed + Debug + Clone + Copy + Send + Sync + 'static {
     #[doc(hidden)]
     type OfThread;
 
+    /// Each guard is an owner of its own, rather than its thread.
+    #[doc(hidden)]
+    const OWNERS_ARE_GUARDS: bool;
+
     /// Makes one call: `make` builds the method, `read` turns its output into the user's type. If the caller
     /// gives the call up before its answer is known, `abandoned` runs.
     #[doc(hidden)]
@@ -76,6 +80,7 @@ impl Mode for Blocking {
     type Output<T> = Result<T, CallError>;
     type Caller = dyn Caller;
     type OfThread = std::sync::MutexGuard<'static, ()>; // Sync, but not Send
+    const OWNERS_ARE_GUARDS: bool = false;
 
     fn call<C, T>(
         object: &Object<Self>,
@@ -87,6 +92,7 @@ impl Mode for Blocking {
         C: Method + 'static,
         T: 'static,
     {
+        object.check_may_call()?;
         let method = make()?;
         let mut output = None;
         let answer = object.with_request(&method, |request| {
@@ -115,6 +121,7 @@ impl Mode for Asynchronous {
     type Output<T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send>>;
     type Caller = dyn AsyncCaller;
     type OfThread = ();
+    const OWNERS_ARE_GUARDS: bool = true;
 
     fn call<C, T>(
         object: &Object<Self>,

@@ -51,6 +51,14 @@ impl Caller for Five {
         Ok(Arc::new(Five))
     }
 
+    fn seeded_session(&self, _: u128) -> Result<Arc<dyn Caller>, CallError> {
+        Err(CallError::NotFound)
+    }
+
+    fn end_session(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
     fn address(&self) -> Option<String> {
         None
     }

@@ -13,7 +13,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Act, Keep, Moment, NodeOptions, TestNode, eventually, options, seed};
+use support::{Act, Moment, NodeOptions, TestNode, eventually, options, seed};
 
 fn connect(node: &TestNode) -> Store {
     Store::connect_with(&node.address(), &options()).unwrap()
@@ -129,54 +129,72 @@ fn a_read_whose_answer_is_lost_is_made_again() {
     assert_unknown(impatient.atomic_long("n").increment_and_get());
 }
 
-#[test]
-fn an_answer_that_is_lost_in_a_restart_is_unknown_and_not_a_second_execution() {
-    for keep in [Keep::Objects, Keep::Nothing] {
-        let node = Arc::new(TestNode::small());
-        let store = connect(&node);
-        let counter = store.atomic_long("n");
-        // The session's very first call, which would begin a session also in the new incarnation.
-        let (executed, restarts) = mpsc::channel();
-        node.once(Act::FallSilent, move |moment| {
-            let executed = matches!(moment, Moment::AfterCall { .. }).then(|| executed.send(()));
-            executed.is_some()
+/// A call is made and its answer lost, in the node's last moment.
+fn increment_over_a_restart(node: &TestNode) -> Result<i64, CallError> {
+    let (executed, restarts) = mpsc::channel();
+    // The session's very first call, which would begin a session also in the new incarnation.
+    node.once(Act::FallSilent, move |moment| {
+        let executed = matches!(moment, Moment::AfterCall { .. }).then(|| executed.send(()));
+        executed.is_some()
+    });
+    thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            let quick = RemoteOptions { request_timeout: Duration::from_millis(200), ..options() };
+            let store = Store::connect_with(&node.address(), &quick).unwrap();
+            store.atomic_long("n").increment_and_get()
         });
-        thread::scope(|scope| {
-            let call = scope.spawn(|| {
-                let quick = RemoteOptions { request_timeout: Duration::from_millis(200), ..options() };
-                let store = Store::connect_with(&node.address(), &quick).unwrap();
-                store.atomic_long("n").increment_and_get()
-            });
-            restarts.recv().unwrap();
-            node.restart(keep);
-            assert_unknown(call.join().unwrap());
-        });
-        idle_for_a_while();
-        let now = if keep == Keep::Objects { 1 } else { 0 };
-        assert_eq!(store.atomic_long("n").get(), Ok(now), "{keep:?}");
-        assert_eq!(counter.increment_and_get(), Ok(now + 1));
-    }
+        restarts.recv().unwrap();
+        node.restart();
+        call.join().unwrap()
+    })
 }
 
 #[test]
-fn a_restart_between_calls_is_told_once_and_the_next_call_works() {
+fn an_answer_that_is_lost_in_a_restart_is_found_again_and_the_call_made_once() {
+    let node = TestNode::persistent();
+    let store = connect(&node);
+    store.atomic_long("n").set(5).unwrap();
+    assert_eq!(increment_over_a_restart(&node), Ok(6));
+    assert_eq!(store.atomic_long("n").get(), Ok(6));
+    let calls = node.seen().calls;
+    let again = calls.iter().filter(|call| (call.slot, call.sequence) == (0, 1) && call.retry);
+    assert!(again.clone().count() > 0 && again.clone().all(|call| call.first), "{calls:?}");
+}
+
+#[test]
+fn a_change_whose_object_is_lost_in_a_restart_is_not_made_a_second_time() {
     let node = TestNode::small();
+    let lost = increment_over_a_restart(&node);
+    assert!(matches!(lost, Err(CallError::Lost { .. })), "{lost:?}");
+    let fresh = connect(&node).atomic_long("n");
+    assert_eq!(fresh.exists(), Ok(false));
+    assert_eq!(fresh.increment_and_get(), Ok(1));
+}
+
+#[test]
+fn a_session_goes_on_when_its_node_is_restarted() {
+    let node = TestNode::persistent();
     let store = connect(&node);
     let number = store.atomic_long("n");
     number.set(5).unwrap();
-    node.restart(Keep::Objects);
-    idle_for_a_while();
-    assert_eq!(number.increment_and_get(), Err(CallError::SessionExpired));
-    assert_eq!(number.increment_and_get(), Ok(6));
-    let sessions = node.seen().sessions;
-    assert_ne!(sessions.first(), sessions.last(), "the new session has another name");
+    store.semaphore("s", 2).acquire(1).unwrap();
+    for n in 6..9 {
+        node.restart();
+        idle_for_a_while();
+        assert_eq!(number.increment_and_get(), Ok(n));
+    }
+    assert_eq!(connect(&node).semaphore("s", 2).available(), Ok(1), "it holds what it held");
+    assert_eq!(store.semaphore("s", 2).release(1), Ok(()));
+    let calls = node.seen().calls;
+    assert!(calls.iter().all(|call| call.session == calls[0].session || call.slot == 0), "{calls:?}");
+    assert_eq!(calls.last().unwrap().session, calls[0].session);
 }
 
 #[test]
 fn a_restart_before_the_first_call_is_not_noticed() {
     let node = TestNode::small();
     let store = connect(&node);
-    node.restart(Keep::Nothing);
+    node.restart();
     idle_for_a_while();
     assert_eq!(store.atomic_long("n").increment_and_get(), Ok(1));
 }
@@ -186,29 +204,119 @@ fn objects_that_were_lost_with_their_node_are_not_silently_new() {
     let node = TestNode::small();
     let number = connect(&node).atomic_long("n");
     number.set(5).unwrap();
-    node.restart(Keep::Nothing);
+    node.restart();
     idle_for_a_while();
-    assert_eq!(number.get(), Err(CallError::SessionExpired));
     assert!(matches!(number.get(), Err(CallError::Lost { .. })));
+    assert!(matches!(number.increment_and_get(), Err(CallError::Lost { .. })));
+    assert_eq!(number.create(), Ok(true));
+    assert_eq!(number.increment_and_get(), Ok(1));
 }
 
 #[test]
-fn a_node_that_comes_back_with_other_ports_and_shards_is_found() {
-    let node = TestNode::start(NodeOptions { cores: 2, ..NodeOptions::default() });
+fn a_node_that_comes_back_with_other_ports_and_cores_is_found() {
+    let before = NodeOptions { cores: 2, persistent: true, ..NodeOptions::default() };
+    let node = TestNode::start(before.clone());
     let store = connect(&node);
     for n in 0..8 {
         store.atomic_long(&format!("n{n}")).set(n).unwrap();
     }
     node.move_ports();
-    node.restart_as(Keep::Objects, NodeOptions { cores: 3, shards: 7, ..NodeOptions::default() });
+    node.restart_as(NodeOptions { cores: 3, ..before });
     idle_for_a_while();
-    assert_eq!(store.atomic_long("n0").get(), Err(CallError::SessionExpired));
     let before = node.seen().calls.len();
     for n in 0..8 {
         assert_eq!(store.atomic_long(&format!("n{n}")).get(), Ok(n));
     }
     assert!(node.seen().calls[before..].iter().all(|call| call.core == call.shard as usize % 3));
+}
+
+#[test]
+fn a_node_without_data_that_comes_back_with_other_shards_is_found() {
+    let node = TestNode::small();
+    let store = connect(&node);
+    let latch = store.count_down_latch("latch", 1);
+    thread::scope(|scope| {
+        let wait = scope.spawn(|| latch.wait());
+        eventually("it waits", || node.seen().calls.len() == 1);
+        node.restart_as(NodeOptions { cores: 3, shards: 7, ..NodeOptions::default() });
+        let lost = wait.join().unwrap();
+        assert!(matches!(lost, Err(CallError::Lost { .. })), "it waited in an object that is gone: {lost:?}");
+    });
+    let before = node.seen().calls.len();
+    for n in 0..8 {
+        assert_eq!(store.atomic_long(&format!("n{n}")).increment_and_get(), Ok(1));
+    }
+    assert!(node.seen().calls[before..].iter().all(|call| call.core == call.shard as usize % 3));
     assert_eq!(store.info().unwrap().len(), 7);
+}
+
+#[test]
+fn a_waiting_call_survives_restarts_and_keeps_its_place() {
+    let node = TestNode::persistent();
+    let (holder, first, second) = (connect(&node), connect(&node), connect(&node));
+    holder.semaphore("s", 1).acquire(1).unwrap();
+    let waiters = || connect(&node).info().unwrap().iter().map(|shard| shard.waiters).sum::<u64>();
+    let (order, arrived) = mpsc::channel();
+    thread::scope(|scope| {
+        for (n, store) in [&first, &second].into_iter().enumerate() {
+            let order = order.clone();
+            scope.spawn(move || {
+                store.semaphore("s", 1).acquire(1).unwrap();
+                order.send(n).unwrap();
+                store.semaphore("s", 1).release(1).unwrap();
+            });
+            eventually("the caller waits", || waiters() == n as u64 + 1);
+        }
+        for _ in 0..3 {
+            let calls = node.seen().calls.len();
+            node.restart();
+            let retries = || node.seen().calls[calls..].iter().filter(|call| call.retry).count();
+            eventually("both ask again", || retries() == 2);
+            assert_eq!(waiters(), 2, "a retry is no second waiter");
+        }
+        holder.semaphore("s", 1).release(1).unwrap();
+    });
+    assert_eq!(arrived.try_iter().collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn each_increment_is_applied_once_whatever_is_cut_and_however_often_the_node_is_killed() {
+    const THREADS: usize = 4;
+    const EACH: usize = 150;
+    let seed = seed();
+    let node = TestNode::start(NodeOptions { cores: 2, persistent: true, ..NodeOptions::default() });
+    let store = connect(&node);
+    let mut random = fastrand::Rng::with_seed(seed);
+    node.on(move |_| match random.u32(..100) {
+        0..4 => Act::Cut,
+        4..6 => Act::CutMidReply,
+        _ => Act::Go,
+    });
+    let left = AtomicUsize::new(THREADS);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut before = 0;
+                for n in 0..EACH {
+                    let answer = store.atomic_long(&format!("n{}", n % 2)).increment_and_get();
+                    let number = answer.unwrap_or_else(|error| panic!("{n}: {error}"));
+                    assert!(number > before || n % 2 == 1, "{number} after {before}");
+                    before = if n % 2 == 0 { number } else { before };
+                }
+                left.fetch_sub(1, SeqCst);
+            });
+        }
+        while left.load(SeqCst) > 0 {
+            let calls = node.seen().calls.len();
+            eventually("there are more calls", || {
+                node.seen().calls.len() > calls + 60 || left.load(SeqCst) == 0
+            });
+            node.restart();
+        }
+    });
+    node.heal();
+    let total: i64 = (0..2).map(|n| store.atomic_long(&format!("n{n}")).get().unwrap()).sum();
+    assert_eq!(total, (THREADS * EACH) as i64);
 }
 
 #[test]

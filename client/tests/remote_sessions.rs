@@ -10,7 +10,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Act, Keep, Moment, NodeOptions, TestNode, eventually, options};
+use support::{Act, Moment, NodeOptions, TestNode, eventually, options};
 
 /// Short, for tests that see several.
 const LEASE: Duration = Duration::from_millis(300);
@@ -287,7 +287,7 @@ fn sessions_of_one_store_hold_apart() {
 fn threads_of_a_session_that_ends_do_not_mix_it_with_the_next() {
     const THREADS: usize = 8;
     let node = TestNode::small();
-    let store = connect(&node);
+    let (store, observer) = (connect(&node), connect(&node));
     let (done, counts) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -308,18 +308,153 @@ fn threads_of_a_session_that_ends_do_not_mix_it_with_the_next() {
         }
         for _ in 0..4 {
             thread::sleep(Duration::from_millis(100));
-            node.restart(Keep::Objects);
+            node.end_session(node.seen().calls.last().unwrap().session);
         }
     });
     let (made, unknown) = counts.iter().take(THREADS).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    let number = connect(&node).atomic_long("n").get().unwrap();
+    let number = observer.atomic_long("n").get().unwrap();
     assert!((made..=made + unknown).contains(&number), "{number} after {made} made and {unknown} unknown");
     assert!(made > 0);
     let calls = node.seen().calls;
+    let sessions: BTreeSet<_> = calls.iter().map(|call| call.session).collect();
+    assert!(sessions.len() > 2, "sessions ended");
     // Within a session a name belongs to one call: when it comes again it says so.
     let mut names = BTreeSet::new();
     for call in calls {
         let is_new = names.insert((call.session, call.slot, call.sequence));
         assert!(is_new || call.retry, "{call:?} came twice");
     }
+}
+
+#[test]
+fn an_idle_session_lives_on_when_its_node_is_restarted() {
+    let node =
+        TestNode::start(NodeOptions { manual_clock: true, persistent: true, ..NodeOptions::default() });
+    let holder = Store::connect_with(&node.address(), &leased()).unwrap();
+    holder.semaphore("s", 1).acquire(1).unwrap();
+    node.restart();
+    // No call: heartbeats alone find the new incarnation.
+    node.let_leases_pass(LEASE, || ());
+    assert_eq!(connect(&node).semaphore("s", 1).try_acquire(1), Ok(false));
+    assert_eq!(holder.semaphore("s", 1).release(1), Ok(()));
+}
+
+#[test]
+fn a_goodbye_finds_its_way_after_a_restart() {
+    let node = TestNode::start(NodeOptions { cores: 3, persistent: true, ..NodeOptions::default() });
+    let (holder, other) = (connect(&node), connect(&node));
+    let keys: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    keys.iter().for_each(|key| holder.semaphore(key, 1).acquire(1).unwrap());
+    node.restart();
+    drop(holder);
+    for key in keys {
+        assert_eq!(other.semaphore(&key, 1).try_acquire(1), Ok(true), "{key}");
+    }
+}
+
+#[test]
+fn a_session_that_expired_is_remembered_across_a_restart() {
+    let node =
+        TestNode::start(NodeOptions { manual_clock: true, persistent: true, ..NodeOptions::default() });
+    let store = Store::connect_with(&node.address(), &without_heartbeats()).unwrap();
+    let observer = connect(&node);
+    let counter = store.atomic_long("n");
+    assert_eq!(counter.increment_and_get(), Ok(1));
+    // The call is made, its answer lost, and the node out of reach until the lease is over.
+    let (made, was_made) = mpsc::channel();
+    let mut is_lost = false;
+    node.on(move |moment| match moment {
+        Moment::AfterCall { call, .. } if !is_lost && call.method != 0 => {
+            is_lost = true;
+            made.send(()).unwrap();
+            Act::Cut
+        }
+        Moment::Accepted { .. } if is_lost => Act::Cut,
+        _ => Act::Go,
+    });
+    thread::scope(|scope| {
+        let call = scope.spawn(|| counter.increment_and_get());
+        was_made.recv().unwrap();
+        node.advance(2 * LEASE);
+        let session = node.seen().calls[0].session;
+        eventually("the session expires", || !node.knows(session));
+        node.restart();
+        node.heal();
+        let result = call.join().unwrap();
+        assert!(matches!(result, Err(CallError::Unknown { .. })), "{result:?}");
+    });
+    assert_eq!(observer.atomic_long("n").get(), Ok(2));
+    assert_eq!(counter.increment_and_get(), Ok(3));
+}
+
+#[test]
+fn a_program_that_runs_again_with_its_seed_gets_the_answers_that_it_got() {
+    let node = TestNode::start(NodeOptions { cores: 2, persistent: true, ..NodeOptions::default() });
+    let store = connect(&node);
+    let run = |calls: usize| -> Vec<i64> {
+        let session = store.with_seed(4711).unwrap();
+        (0..calls).map(|n| session.atomic_long(&format!("n{}", n % 3)).increment_and_get().unwrap()).collect()
+    };
+    let first = run(5);
+    assert_eq!(first, [1, 1, 1, 2, 2]);
+    store.atomic_long("n0").set(100).unwrap();
+    // Whoever runs again makes the calls that are new, and no others; also on a node that was restarted.
+    assert_eq!(run(5), first);
+    node.restart();
+    assert_eq!(run(7), [1, 1, 1, 2, 2, 2, 101]);
+    let seeded: Vec<_> = node.seen().calls.into_iter().filter(|call| call.sequence > 1).collect();
+    assert!(seeded.iter().all(|call| call.slot == 0));
+    assert_eq!(node.seen().goodbyes, 0, "nothing but `finish` forgets what was answered");
+
+    let session = store.with_seed(4711).unwrap();
+    session.finish().unwrap();
+    assert_eq!(session.atomic_long("n0").get(), Err(CallError::SessionExpired), "it makes no more calls");
+    assert_eq!(run(1), [102], "the answers are forgotten");
+}
+
+#[test]
+fn a_run_that_makes_another_call_than_the_one_before_is_told() {
+    let node = TestNode::small();
+    let store = connect(&node);
+    store.with_seed_of("job 7").unwrap().atomic_long("n").increment_and_get().unwrap();
+    let again = store.with_seed_of(b"job 7").unwrap();
+    assert!(matches!(again.atomic_long("other").increment_and_get(), Err(CallError::BadArgument { .. })));
+    let other = store.with_seed_of("job 8").unwrap();
+    assert_eq!(other.atomic_long("other").increment_and_get(), Ok(1));
+}
+
+#[test]
+fn threads_that_share_a_seeded_session_take_turns() {
+    let node = TestNode::small();
+    let session = connect(&node).with_seed(1).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    session.atomic_long("n").increment_and_get().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(session.atomic_long("n").get(), Ok(200));
+    let sequences: Vec<_> = node.seen().calls.iter().map(|call| (call.slot, call.sequence)).collect();
+    assert_eq!(sequences, (1..=201).map(|sequence| (0, sequence)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_call_that_was_never_sent_leaves_no_gap_in_a_seeded_session() {
+    let node = TestNode::small();
+    let impatient = RemoteOptions { retry_for: Duration::from_millis(200), ..options() };
+    let store = Store::connect_with(&node.address(), &impatient).unwrap();
+    let session = store.with_seed(2).unwrap();
+    let counter = session.atomic_long("n");
+    assert_eq!(counter.increment_and_get(), Ok(1));
+    node.on(|moment| if matches!(moment, Moment::Accepted { .. }) { Act::Cut } else { Act::Go });
+    node.cut_all();
+    thread::sleep(Duration::from_millis(30));
+    let failed = counter.increment_and_get();
+    assert!(matches!(failed, Err(CallError::Unavailable { .. })), "{failed:?}");
+    node.heal();
+    assert_eq!(counter.increment_and_get(), Ok(2));
+    assert_eq!(node.seen().calls.last().unwrap().sequence, 2, "as another run would number it");
 }

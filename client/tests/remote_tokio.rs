@@ -15,7 +15,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use support::{Act, Keep, Moment, NodeOptions, TestNode, options, seed};
+use support::{Act, Moment, NodeOptions, TestNode, options, seed};
 use tokio::time::sleep;
 
 const LEASE: Duration = Duration::from_millis(300);
@@ -53,11 +53,6 @@ fn count(observer: &Store) -> (u64, u64) {
 
 fn observe(node: &TestNode) -> Store {
     tokio::task::block_in_place(|| Store::connect_with(&node.address(), &options()).unwrap())
-}
-
-#[track_caller]
-fn assert_unknown<T: std::fmt::Debug>(result: Result<T, CallError>) {
-    assert!(matches!(result, Err(CallError::Unknown { .. })), "{result:?}");
 }
 
 #[track_caller]
@@ -134,9 +129,9 @@ async fn each_of_a_thousand_increments_is_applied_once_whatever_is_cut() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_in_a_restart_is_unknown_and_not_a_second_execution() {
-    for keep in [Keep::Objects, Keep::Nothing] {
-        let node = TestNode::small();
+async fn an_answer_that_is_lost_in_a_restart_is_found_again_and_the_call_made_once() {
+    for persistent in [true, false] {
+        let node = TestNode::start(NodeOptions { persistent, ..NodeOptions::default() });
         let store = connect(&node).await;
         // The session's first call, which would begin a session also in the new incarnation. Nobody gets in
         // between.
@@ -152,50 +147,132 @@ async fn an_answer_that_is_lost_in_a_restart_is_unknown_and_not_a_second_executi
         });
         let call = store.atomic_long("n").increment_and_get();
         eventually("the call is made", || async { was_executed.load(SeqCst) }).await;
-        node.restart(keep);
+        node.restart();
         node.heal();
-        assert_unknown(call.await);
-        let now = if keep == Keep::Objects { 1 } else { 0 };
-        assert_eq!(store.atomic_long("n").get().await, Ok(now), "{keep:?}");
+        let answer = call.await;
+        if persistent {
+            assert_eq!(answer, Ok(1));
+            assert_eq!(store.atomic_long("n").get().await, Ok(1));
+        } else {
+            assert!(matches!(answer, Err(CallError::Lost { .. })), "{answer:?}");
+            assert_eq!(store.atomic_long("n").exists().await, Ok(false));
+        }
     }
 }
 
 #[tokio::test]
-async fn calls_under_way_at_a_restart_end_as_what_is_known_of_them() {
-    let node = TestNode::small();
+async fn calls_under_way_at_a_restart_are_made_in_the_next_incarnation() {
+    let node = TestNode::start(NodeOptions { cores: 2, persistent: true, ..NodeOptions::default() });
     let quick = RemoteOptions { request_timeout: Duration::from_millis(200), ..options() };
     let store = connect_with(&node, quick).await;
-    store.atomic_long("n").set(1).await.unwrap();
+    let counters: Vec<_> = (0..8).map(|n| store.atomic_long(&format!("n{n}"))).collect();
+    for counter in &counters {
+        counter.set(1).await.unwrap();
+    }
+    let before = node.seen().calls.len();
     node.on(|moment| if matches!(moment, Moment::BeforeCall { .. }) { Act::FallSilent } else { Act::Go });
-    let (write, read) = (store.atomic_long("n").increment_and_get(), store.atomic_long("n").get());
-    eventually("the calls arrive", || async { node.seen().calls.len() == 2 }).await;
+    let writes: Vec<_> = counters.iter().map(|counter| counter.increment_and_get()).collect();
+    eventually("calls arrive at both cores", || async { node.seen().calls.len() >= before + 2 }).await;
     node.heal();
-    node.restart(Keep::Objects);
-    assert_unknown(write.await);
-    assert_eq!(read.await, Err(CallError::SessionExpired));
-    assert_eq!(store.atomic_long("n").get().await, Ok(1), "both have told it");
+    node.restart_as(NodeOptions { cores: 3, persistent: true, ..NodeOptions::default() });
+    for write in writes {
+        assert_eq!(write.await, Ok(2));
+    }
+    let seen = node.seen();
+    assert!(seen.calls[before..].iter().any(|call| call.core == call.shard as usize % 3 && call.retry));
+    assert_eq!(seen.calls.iter().map(|call| call.session).collect::<BTreeSet<_>>().len(), 1);
 }
 
 #[tokio::test]
-async fn a_restart_between_calls_is_told_once_and_the_next_call_works() {
-    let node = TestNode::small();
+async fn a_session_goes_on_when_its_node_is_restarted() {
+    let node = TestNode::persistent();
     let store = connect(&node).await;
     let number = store.atomic_long("n");
     number.set(5).await.unwrap();
-    node.restart(Keep::Objects);
-    // The connection's end is noticed at once, so nothing was sent into the void.
-    sleep(Duration::from_millis(30)).await;
-    assert_eq!(number.increment_and_get().await, Err(CallError::SessionExpired));
-    assert_eq!(number.increment_and_get().await, Ok(6));
+    store.semaphore("s", 1).acquire(1).await.unwrap();
+    for n in 6..9 {
+        node.restart();
+        assert_eq!(number.increment_and_get().await, Ok(n));
+    }
+    assert_eq!(store.semaphore("s", 1).release(1).await, Ok(()));
 }
 
 #[tokio::test]
-async fn a_restart_before_the_first_call_is_told_and_nothing_is_unknown() {
+async fn objects_that_were_lost_with_their_node_are_not_silently_new() {
     let node = TestNode::small();
     let counter = connect(&node).await.atomic_long("n");
-    node.restart(Keep::Nothing);
-    assert_eq!(counter.increment_and_get().await, Err(CallError::SessionExpired));
     assert_eq!(counter.increment_and_get().await, Ok(1));
+    node.restart();
+    assert!(matches!(counter.increment_and_get().await, Err(CallError::Lost { .. })));
+}
+
+#[tokio::test]
+async fn a_restart_before_the_first_call_is_not_noticed() {
+    let node = TestNode::small();
+    let counter = connect(&node).await.atomic_long("n");
+    node.restart();
+    assert_eq!(counter.increment_and_get().await, Ok(1));
+    assert_eq!(counter.increment_and_get().await, Ok(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_call_survives_restarts_and_keeps_its_place() {
+    let node = TestNode::persistent();
+    let (holder, first, second) = (connect(&node).await, connect(&node).await, connect(&node).await);
+    let observer = observe(&node);
+    holder.semaphore("s", 1).acquire(1).await.unwrap();
+    let mut waits = Vec::new();
+    for (n, store) in [&first, &second].into_iter().enumerate() {
+        waits.push(store.semaphore("s", 1).acquire(1));
+        eventually("the caller waits", || async { count(&observer).1 == n as u64 + 1 }).await;
+    }
+    for _ in 0..3 {
+        let calls = node.seen().calls.len();
+        node.restart();
+        let retries = || node.seen().calls[calls..].iter().filter(|call| call.retry).count();
+        eventually("both ask again", || async { retries() == 2 }).await;
+        assert_eq!(count(&observer).1, 2, "a retry is no second waiter");
+    }
+    let mut second = waits.pop().unwrap();
+    holder.semaphore("s", 1).release(1).await.unwrap();
+    waits.pop().unwrap().await.unwrap();
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), &mut second).await.is_err(),
+        "the second overtook"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_future_that_is_dropped_after_a_restart_cancels_its_call() {
+    let node = TestNode::persistent();
+    let (holder, store) = (connect(&node).await, connect(&node).await);
+    let observer = observe(&node);
+    holder.semaphore("s", 1).acquire(1).await.unwrap();
+    let wait = store.semaphore("s", 1).acquire(1);
+    eventually("it waits", || async { count(&observer).1 == 1 }).await;
+    let calls = node.seen().calls.len();
+    node.restart();
+    eventually("it asks again", || async { node.seen().calls[calls..].iter().any(|call| call.retry) }).await;
+    drop(wait);
+    eventually("it waits no more", || async { count(&observer).1 == 0 }).await;
+    holder.semaphore("s", 1).release(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn locks_are_given_back_when_the_store_is_dropped_after_a_restart() {
+    let node = TestNode::start(NodeOptions { cores: 2, persistent: true, ..NodeOptions::default() });
+    let (holder, other) = (connect(&node).await, connect(&node).await);
+    for n in 0..6 {
+        holder.semaphore(&format!("s{n}"), 1).acquire(1).await.unwrap();
+    }
+    node.restart();
+    let began = Instant::now();
+    drop(holder);
+    for n in 0..6 {
+        other.semaphore(&format!("s{n}"), 1).acquire(1).await.unwrap();
+    }
+    // Not at the end of the lease, that is; which the session would have kept for 10 seconds.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -352,7 +429,6 @@ async fn nothing_listens_and_the_call_is_unavailable() {
     assert!(reason.contains("refused"), "{reason}");
     unavailable(AsyncStore::connect_with(&node.address(), &impatient()).await);
     node.start_again();
-    assert_eq!(counter.increment_and_get().await, Err(CallError::SessionExpired));
     assert!(matches!(counter.increment_and_get().await, Err(CallError::Lost { .. })));
 }
 

@@ -1,7 +1,7 @@
 //! Where an object lives: from its name to a shard, from a shard to a core, from a core to a port.
 
 use crate::{error::CallError, limits::KEY_BYTES_MAX};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 /// The number of a shard within the store.
 pub type ShardId = u32;
@@ -21,6 +21,11 @@ pub fn shard_of(type_id: u16, key: &str, shards: u32) -> ShardId {
         next = ((bucket + 1) as f64 * ((1_u64 << 31) as f64 / ((hash >> 33) + 1) as f64)) as i64;
     }
     bucket as ShardId
+}
+
+/// XXH3 of any bytes, in 128 bits: what a seed of a user's becomes when it names a session.
+pub fn hash_128(bytes: &[u8]) -> u128 {
+    xxh3_128(bytes)
 }
 
 /// Checks the rule for keys: UTF-8 of 1 to [`KEY_BYTES_MAX`] bytes.

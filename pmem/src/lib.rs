@@ -35,10 +35,11 @@
 //! |---|---|
 //! | any read | 0 |
 //! | looking a name up | 0; 1 where it meets another thread's change that is not durable yet |
-//! | a batch of failure-atomic blocks, whatever registers, byte arrays, maps, lists, sorted maps, completions and commands they change, allocate and free | 1; an ordering of flushes too for contents of more than 4 KiB, and for new pages of a table |
+//! | a batch of failure-atomic blocks, whatever registers, byte arrays, maps, lists, sorted maps, directories, completions and commands they change, allocate and free | 1; an ordering of flushes too for contents of more than 4 KiB, and for new pages of a table, and bundles |
 //! | a batch that changes nothing | 0 |
-//! | creating a name | 2 |
-//! | removing a name | 3, of which 1 is its value's batch |
+//! | creating a name of the index | 2 |
+//! | removing a name of the index | 3, of which 1 is its value's batch |
+//! | anything in an unshared region ([`Region::unshared`]) | 0 |
 //! | opening | 3; 2 more for each shard, and 1 if names were being changed |
 //!
 //! Deliberately absent: blocks that span shards, garbage collection, defragmentation and shrinking, and machines that are

@@ -22,7 +22,7 @@ fn frame(frame: &Frame<'_>) -> Vec<u8> {
 /// A connection that has been welcomed.
 fn welcomed(server: &Server, session: u128) -> TcpStream {
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    stream.write_all(&frame(&Frame::Hello(Hello { session, lease_ms: 0 }))).unwrap();
+    stream.write_all(&frame(&Frame::Hello(Hello { session, lease_ms: 0, is_seeded: false }))).unwrap();
     let mut bytes = Vec::new();
     loop {
         let mut buffer = [0; 512];
@@ -158,6 +158,7 @@ fn clients_that_stop_reading() {
                 slot: 0,
                 sequence,
                 epoch: 0,
+                replicas: None,
                 key: &key,
                 creation: None,
                 arguments: &[],

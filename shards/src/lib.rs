@@ -20,5 +20,6 @@ pub mod registry;
 pub mod shard;
 pub mod state;
 
+pub use abide_pmem::Persistence;
 pub use registry::Registry;
 pub use shard::{Context, Event, Outbox, Shard, SharedObject};

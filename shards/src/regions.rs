@@ -83,6 +83,20 @@ pub enum OpenError {
         /// Why not.
         source: Box<CloseError>,
     },
+    /// A bound is below what an empty store takes.
+    #[error(
+        "{what} may have at most {bytes_max} bytes, and an empty store with {shards} shards takes {bytes}"
+    )]
+    TooLittle {
+        /// Of what: memory, or the file.
+        what: &'static str,
+        /// The bound.
+        bytes_max: u64,
+        /// How many it takes.
+        bytes: u64,
+        /// With how many shards.
+        shards: u32,
+    },
     /// There is no memory for ephemeral objects.
     #[error("no memory for ephemeral objects")]
     Memory(#[source] Box<RegionOpenError>),
@@ -173,10 +187,11 @@ impl Regions {
             epoch = next_epoch(&data.region, epoch_min)
                 .map_err(|source| OpenError::Objects { path: data.path.clone(), source })?;
         }
-        let options = RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
-        let tables = tables_bytes(count);
-        let memory = Region::unshared((FIRST_MEMORY_BYTES + tables).next_multiple_of(GRAIN), &options)
-            .map_err(|source| OpenError::Memory(Box::new(source)))?;
+        let options =
+            RegionOptions { geometry: geometry(count), ..RegionOptions::new(Persistence::Volatile) };
+        let bytes = first_bytes(FIRST_MEMORY_BYTES, count, memory_max, "the memory of ephemeral objects")?;
+        let memory =
+            Region::unshared(bytes, &options).map_err(|source| OpenError::Memory(Box::new(source)))?;
         Ok(Regions { shards: count, epoch, memory: Arc::new(memory), memory_max, data })
     }
 
@@ -243,6 +258,16 @@ fn tables_bytes(shards: u32) -> u64 {
     u64::from(shards) * (4 * u64::from(RING_SLOT_BYTES) + (64 << 10)) + (2 << 20)
 }
 
+/// Bytes of a new region with room for so many of objects, or less if no more are allowed, but not less than any is of use with.
+fn first_bytes(objects: u64, shards: u32, bytes_max: u64, what: &'static str) -> Result<u64, OpenError> {
+    let least = (tables_bytes(shards) + GRAIN).next_multiple_of(GRAIN);
+    let wanted = (objects + tables_bytes(shards)).next_multiple_of(GRAIN).min(bytes_max / GRAIN * GRAIN);
+    if wanted < least {
+        return Err(OpenError::TooLittle { what, bytes_max, bytes: least, shards });
+    }
+    Ok(wanted)
+}
+
 impl Data {
     fn open(options: &DataOptions, shards: Option<u32>, usual_shards: u32) -> Result<Data, OpenError> {
         let path = options.path.clone();
@@ -252,16 +277,22 @@ impl Data {
             force_file_system: options.force_file_system,
             ..RegionOptions::new(options.persistence)
         };
-        let bytes = (FIRST_BYTES + tables_bytes(count)).next_multiple_of(GRAIN);
+        let bytes_max = options.bytes_max.unwrap_or(u64::MAX / 2);
+        let bytes = match first_bytes(FIRST_BYTES, count, bytes_max, "the file of persistent objects") {
+            // Of no use: it is as large as it is.
+            Err(_) if path.exists() => GRAIN,
+            other => other?,
+        };
         let region = Region::open_or_create(&path, bytes, &region_options)
             .map_err(|error| OpenError::of(path.clone(), error))?;
         let found = region.heap().shard_count();
         if let Some(wanted) = shards.filter(|&wanted| wanted != found) {
             // Nothing was changed yet.
-            region.close().map_err(|source| OpenError::Close { path: path.clone(), source: Box::new(source) })?;
+            region
+                .close()
+                .map_err(|source| OpenError::Close { path: path.clone(), source: Box::new(source) })?;
             return Err(OpenError::OtherShards { path, found, wanted });
         }
-        let bytes_max = options.bytes_max.unwrap_or(u64::MAX / 2);
         Ok(Data { path, region: Arc::new(region), bytes_max })
     }
 }

@@ -9,6 +9,10 @@ use abide_net::{CallError, codec};
 use abide_schema::{BlockedBy, ObjectType, TypeInfo};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Makes one call of the object with these fields. A result is appended to the vector.
+pub(crate) type CallObject =
+    fn(Fields, &mut Context<'_, '_>, u16, &[u8], &mut Vec<u8>) -> Result<Progress, CallError>;
+
 /// One type of a [`Registry`]: its description, and its methods for an object with given fields.
 #[derive(Clone, Copy)]
 pub struct RegisteredType {
@@ -16,8 +20,7 @@ pub struct RegisteredType {
     pub info: &'static TypeInfo,
     pub(crate) fields: u32,
     pub(crate) create: fn(Fields, &mut Context<'_, '_>, &[u8]) -> Result<(), CallError>,
-    pub(crate) call:
-        fn(Fields, &mut Context<'_, '_>, u16, &[u8], &mut Vec<u8>) -> Result<Progress, CallError>,
+    pub(crate) call: CallObject,
     pub(crate) waiter_gone: fn(Fields, &mut Context<'_, '_>, WaiterId, Gone) -> Result<Leaves, CallError>,
     pub(crate) session_ended: fn(Fields, &mut Context<'_, '_>, SessionId) -> Result<(), CallError>,
     pub(crate) alarm: fn(Fields, &mut Context<'_, '_>) -> Result<(), CallError>,

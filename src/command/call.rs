@@ -23,20 +23,36 @@ pub(crate) struct CallArguments {
     /// Create the object with these arguments (a JSON array, or one JSON value) if it is absent.
     #[arg(long, value_name = "JSON")]
     create: Option<String>,
+    /// If the call creates the object, keep it in the node's data, where it survives what --persistence of `abide serve` says.
+    #[arg(long, conflicts_with = "ephemeral")]
+    persistent: bool,
+    /// On how many nodes a persistent object is kept.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "persistent", value_parser = clap::value_parser!(u8).range(1..))]
+    replicas: u8,
+    /// If the call creates the object, keep it in memory, where it ends with the node. This is what a node does unless told otherwise; an
+    /// embedded store (--store) keeps its objects in its file.
+    #[arg(long)]
+    ephemeral: bool,
 }
 
 impl CallArguments {
+    /// On how many nodes the object shall be: 0 for one in memory, nothing if the store shall say.
+    fn replicas(&self) -> Option<u8> {
+        match (self.persistent, self.ephemeral) {
+            (true, _) => Some(self.replicas),
+            (false, true) => Some(0),
+            (false, false) => None,
+        }
+    }
+
     pub(crate) fn run(self, open: impl FnOnce() -> Result<Store, Failure>) -> Result<(), Failure> {
         let info = type_named(&self.type_name)?;
         abide::schema::check_key(&self.key).map_err(|error| Failure::Misuse(error.to_string()))?;
         let method = method_named(info, &self.method)?;
         let arguments: Vec<Value> =
             self.arguments.iter().map(|text| json_or_text(text)).collect::<Result<_, _>>()?;
-        (method.arguments_from_json)(arguments.clone()).map_err(|error| {
-            let signature: Vec<_> =
-                method.arguments.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
-            Failure::Misuse(format!("{}({}): {error}", method.name, signature.join(", ")))
-        })?;
+        (method.arguments_from_json)(arguments.clone())
+            .map_err(|error| Failure::Misuse(format!("{}: {error}", method.signature())))?;
         let creation = self.create.as_deref().map(json_or_text).transpose()?.map(|json| match json {
             Value::Array(values) => values,
             single => vec![single],
@@ -45,16 +61,15 @@ impl CallArguments {
             (info.creation_from_json)(given.clone())
                 .map_err(|error| Failure::Misuse(format!("--create of {}: {error}", info.name)))?;
         }
-        let result = open()?.call_json(info.name, &self.key, method.name, arguments, creation);
+        let replicas = self.replicas();
+        let result = open()?.call_json(info.name, &self.key, method.name, arguments, creation, replicas);
         match result {
             Ok(result) => print(format_args!("{result}\n"))?,
             Err(CallError::NotFound) if info.default_creation.is_none() => {
-                let needs: Vec<_> =
-                    info.creation.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
                 let reason = format!(
                     "there is no such {}; to create it give --create [{}]",
                     info.name,
-                    needs.join(", ")
+                    info.creation_signature()
                 );
                 return Err(Failure::Failed(anyhow::anyhow!(reason)));
             }

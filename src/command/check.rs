@@ -18,19 +18,16 @@ pub(crate) struct CheckArguments {
     /// Look also into a region that a power loss may have left in any state, as one finding is otherwise all that there is.
     #[arg(long)]
     accept_power_loss: bool,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 impl CheckArguments {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         // The promise plays no part in reading.
         let accept_power_loss = self.accept_power_loss;
         let options = RegionOptions { accept_power_loss, ..RegionOptions::new(Persistence::ProcessCrash) };
         let report = check_file(&self.path, &options, &[])
             .with_context(|| format!("cannot check {}", self.path.display()))?;
-        if self.json {
+        if json {
             let findings: Vec<_> = report.findings.iter().map(finding_as_json).collect();
             let facts = json!({
                 "clean": report.is_clean(),

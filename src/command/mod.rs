@@ -2,9 +2,13 @@
 
 mod call;
 mod check;
+mod life;
 mod look;
 mod salvage;
 mod serve;
+mod types;
+mod units;
+mod waits;
 
 use abide::{OpenError, RemoteOptions, Store, StoreOptions};
 use clap::{Args, Parser, Subcommand};
@@ -20,22 +24,26 @@ use std::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     place: Place,
+    /// Print JSON, for programs: one value, or one a line for each thing of a list. Results of calls are JSON in any case.
+    #[arg(long, global = true, help_heading = GENERAL)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
+
+/// Where help shows the options of all commands.
+const GENERAL: &str = "Options of all commands";
 
 /// Where the objects are.
 #[derive(Debug, Args)]
 struct Place {
     /// A node's address, such as 127.0.0.1:7400.
-    #[arg(long, global = true, value_name = "ADDR", conflicts_with = "store")]
+    #[arg(long, global = true, value_name = "ADDR", conflicts_with = "store", help_heading = GENERAL)]
     server: Option<String>,
-    /// The file of an embedded store, which this command opens and closes again. It is created if it is absent.
-    #[arg(long, global = true, value_name = "PATH")]
+    /// The file of an embedded store, which this command opens and closes again. It is created if it is absent. Its objects survive
+    /// the end of the process, unless a call asks for --ephemeral ones.
+    #[arg(long, global = true, value_name = "PATH", help_heading = GENERAL)]
     store: Option<PathBuf>,
-    /// Open a --store that was not closed in order as it was when it last was, without what was changed since.
-    #[arg(long, global = true)]
-    accept_loss: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,16 +52,40 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Call a method of an object and print its result as JSON.
     Call(call::CallArguments),
+    /// The types of objects, or the methods of one: arguments, results, and what they do.
+    ///
+    /// Of one type it tells how an object is created, and each method with its arguments, its result, how it behaves (read, write or
+    /// wait) and what it does. It is the table that calls are served by.
+    Types(types::TypesArguments),
     /// List objects: type and key, one to a line.
     Ls(look::ListArguments),
     /// What the store, or one object, says of itself.
     Info(look::InfoArguments),
+    /// Who waits in which object, since when, who holds it, and who is deadlocked.
+    ///
+    /// A caller is shown as SESSION/OWNER: the beginning of its session's id, and the number of the thread in it that waits or
+    /// holds, where the object tells threads apart.
+    ///
+    /// A line that begins with `deadlock:` is a cycle that does not end unless a time-out, a deletion or the end of a session
+    /// breaks it. One that begins with `possible deadlock:` is a cycle of sessions whose threads the objects do not tell apart: another
+    /// thread of a session may be about to give back what it holds.
+    Waits(waits::WaitsArguments),
+    /// Print an object's version, and later ones as they come, until it is deleted or this is interrupted.
+    ///
+    /// Of versions that come quickly not all are printed, but the last one is.
+    Watch(life::ObjectArguments),
+    /// Have an object deleted after a while. Prints whether it was to be deleted already; the new time counts then.
+    Expire(life::ExpireArguments),
+    /// Take back that an object is to be deleted. Prints whether it was.
+    ///
+    /// This is not about where the object lives: for that see `call --persistent`.
+    Persist(life::ObjectArguments),
+    /// Remove an object. Prints whether it existed.
+    Delete(life::ObjectArguments),
     /// Look for damage in the file of a persistent region, without changing it: a line for each problem.
     Check(check::CheckArguments),
     /// Make a new region of what can be read of a damaged one, which is not changed. Says what is missing.
     Salvage(salvage::SalvageArguments),
-    /// Remove an object. Prints whether it existed.
-    Delete(look::DeleteArguments),
 }
 
 /// How a command ends other than well.
@@ -75,24 +107,30 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let place = arguments.place;
-    match arguments.command {
-        Command::Serve(_) if place.server.is_some() || place.store.is_some() => Err(Failure::Misuse(
-            "serve is a server of its own: it takes neither --server nor --store".to_owned(),
-        )),
-        Command::Check(_) if place.server.is_some() || place.store.is_some() => {
-            Err(Failure::Misuse("check takes the region's PATH, and neither --server nor --store".to_owned()))
-        }
-        Command::Salvage(_) if place.server.is_some() || place.store.is_some() => {
-            Err(Failure::Misuse("salvage takes two paths, and neither --server nor --store".to_owned()))
-        }
-        Command::Check(check) => check.run(),
-        Command::Salvage(salvage) => salvage.run(),
-        Command::Serve(serve) => serve.run(),
+    let Arguments { place, json, command } = arguments;
+    let of_no_store = match command {
+        Command::Serve(_) => Some("serve is a server of its own: it takes"),
+        Command::Types(_) => Some("types are the same everywhere: it takes"),
+        Command::Check(_) => Some("check takes the region's PATH, and"),
+        Command::Salvage(_) => Some("salvage takes two paths, and"),
+        _ => None,
+    };
+    if let Some(reason) = of_no_store.filter(|_| place.server.is_some() || place.store.is_some()) {
+        return Err(Failure::Misuse(format!("{reason} neither --server nor --store")));
+    }
+    match command {
+        Command::Serve(serve) => serve.run(json),
+        Command::Types(types) => types.run(json),
+        Command::Check(check) => check.run(json),
+        Command::Salvage(salvage) => salvage.run(json),
         Command::Call(call) => call.run(|| place.open()),
-        Command::Ls(list) => list.run(&place.open()?),
-        Command::Info(info) => info.run(|| place.open()),
-        Command::Delete(delete) => delete.run(|| place.open()),
+        Command::Ls(list) => list.run(&place.open()?, json),
+        Command::Info(info) => info.run(|| place.open(), json),
+        Command::Waits(waits) => waits.run(&place.open()?, json),
+        Command::Watch(object) => object.watch(|| place.open(), json),
+        Command::Expire(expire) => expire.run(|| place.open()),
+        Command::Persist(object) => object.persist(|| place.open()),
+        Command::Delete(object) => object.delete(|| place.open()),
     }
 }
 
@@ -117,16 +155,20 @@ impl Place {
     }
 
     fn open_file(&self, path: &Path) -> Result<Store, Failure> {
-        let options = StoreOptions { accept_loss: self.accept_loss, ..StoreOptions::default() };
-        Store::open_with(path, &options).map_err(|error| {
-            let hint = matches!(error, OpenError::Unclean { .. })
-                .then_some("with --accept-loss it is opened all the same");
-            let error = anyhow::Error::from(error);
-            Failure::Failed(match hint {
-                Some(hint) => anyhow::anyhow!("{error:#}; {hint}"),
-                None => error,
-            })
-        })
+        Store::open_with(path, &StoreOptions::default()).map_err(explain)
+    }
+}
+
+/// Why a store cannot be opened, and what can be done about it.
+fn explain(error: OpenError) -> Failure {
+    match error {
+        OpenError::Unclean { path } => Failure::Failed(anyhow::anyhow!(
+            "the machine stopped while the store {path} was open, and it was opened to survive the end of its process only \
+             (process-crash): what was written last may be missing or torn; `abide salvage {path} NEW` makes a new store of \
+             what can be read",
+            path = path.display()
+        )),
+        other => other.into(),
     }
 }
 

@@ -23,17 +23,14 @@ pub(crate) struct SalvageArguments {
     /// An earlier copy of PATH, to be used if both of its superblocks are damaged.
     #[arg(long, value_name = "COPY")]
     superblock_of: Option<PathBuf>,
-    /// Print one JSON object, which tells of all objects, and not only of those that were not saved as a whole.
-    #[arg(long)]
-    json: bool,
 }
 
 impl SalvageArguments {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let options = SalvageOptions { superblock_of: self.superblock_of, ..SalvageOptions::default() };
         let report = salvage_file(&self.path, &self.out, &options)
             .with_context(|| format!("cannot salvage {}", self.path.display()))?;
-        if self.json {
+        if json {
             print(format_args!("{}\n", report_as_json(&report)))?;
         } else {
             print_report(&report)?;
@@ -142,6 +139,14 @@ fn object_as_json(object: &SavedObject) -> Value {
         "outcome": object.outcome.name(),
         "saved": saved,
         "missing": missing,
+        "bundles": object.bundles.map(|bundles| {
+            json!({
+                "whole": bundles.whole,
+                "part": bundles.partial,
+                "lost": bundles.lost,
+                "values_damaged": bundles.values_damaged,
+            })
+        }),
         "verified": object.is_verified,
         "damage": damage_as_json(&object.damage),
         "damage_count": object.damage_count,

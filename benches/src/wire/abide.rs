@@ -91,6 +91,7 @@ fn call<M: Method>(key: &str, method: &M, shards: u32, out: &mut Vec<u8>) {
         slot: 0,
         sequence: 0,
         epoch: 0,
+        replicas: None,
         key,
         creation: creation.as_deref().map(|creation| (creation, false)),
         arguments: &arguments,
@@ -185,7 +186,7 @@ impl Wire for Abide {
 /// Opens a connection with a new session.
 fn hello(address: SocketAddr) -> anyhow::Result<(TcpStream, Welcome)> {
     let mut stream = connect(address)?;
-    let hello = Frame::Hello(Hello { session: fastrand::u128(..), lease_ms: 0 });
+    let hello = Frame::Hello(Hello { session: fastrand::u128(..), lease_ms: 0, is_seeded: false });
     let welcome = exchange(&mut stream, &hello, |frame| match frame {
         Frame::Welcome(welcome) => Ok(welcome),
         other => bail!("the node answers {other:?} to a HELLO"),
@@ -235,6 +236,7 @@ pub(crate) fn calls(address: SocketAddr) -> anyhow::Result<u64> {
         slot: 0,
         sequence: 1,
         epoch: 0,
+        replicas: None,
         key: "",
         creation: None,
         arguments: &arguments,

@@ -12,6 +12,12 @@
 //! 3)`) insist on them: the calls on an object that was created with others fail as
 //! [`AlreadyExists`](CallError::AlreadyExists), unless the handle is told `.or_open()`.
 //!
+//! # Where objects live
+//! An object is in memory, and gone with its node, or [`persistent`](AtomicLong::persistent): acknowledged calls survive the end
+//! of the process (and of the machine, if the store was opened so). Handles that say neither take an object as it is, and leave it
+//! to the store where a new one lives. A handle that says so must bring the arguments to be heard: one that opens an existing
+//! object takes it as it is.
+//!
 //! # Errors
 //! Every call can fail as [`Unavailable`](CallError::Unavailable), [`Unknown`](CallError::Unknown),
 //! [`Denied`](CallError::Denied) or [`MethodPanicked`](CallError::MethodPanicked), and with a key that is
@@ -26,33 +32,64 @@
 
 pub(crate) mod background;
 mod barrier;
+mod blob;
+mod condition;
+mod dictionary;
+mod election;
 mod future;
+mod generators;
 mod integers;
 mod list;
 mod map;
+mod meetings;
 mod mutex;
+mod numeric;
 pub(crate) mod object;
+pub(crate) mod own;
 mod pages;
+mod phaser;
+mod queue;
+mod reducer;
 mod reference;
 mod registers;
+mod rw_lock;
 mod semaphore;
+mod set;
+mod sorted_map;
 #[cfg(test)]
 pub(crate) mod tests;
+mod topic;
+mod vector;
 
 pub use barrier::{CountDownLatch, CyclicBarrier};
+pub use blob::Blob;
+pub use condition::{Condition, ConditionGuard};
+pub use election::{Election, Leadership};
 pub use future::Future;
+pub use generators::{IdGenerator, RateLimiter};
 pub use integers::{AtomicInt, AtomicLong};
 pub use list::List;
 pub use map::Map;
+pub use meetings::{Event, Exchanger, Rendezvous};
 pub use mutex::{Mutex, MutexGuard};
+pub use numeric::Numeric;
+pub use own::Versions;
 pub use pages::Paged;
+pub use phaser::Phaser;
+pub use queue::{PriorityQueue, Queue};
+pub use reducer::Reducer;
 pub use reference::AtomicRef;
 pub use registers::{AtomicBool, AtomicByteArray, AtomicDouble, Counter};
+pub use rw_lock::{ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{Permit, Semaphore};
+pub use set::Set;
+pub use sorted_map::SortedMap;
+pub use topic::{Follow, Topic, TopicPage};
+pub use vector::{Matrix, Vector};
 
 use crate::mode::Mode;
 use abide_net::{CallError, Value};
-use abide_schema::ObjectType;
+use abide_schema::{ObjectType, Page};
 use object::Object;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Borrow, time::Duration};
@@ -99,15 +136,31 @@ macro_rules! handle {
                 self.object.key()
             }
 
+            /// The same object, kept where it survives its node's end: in the region of one node. A call that would create
+            /// it elsewhere, or finds it elsewhere, fails (`Denied`, `AlreadyExists`).
+            #[must_use]
+            pub fn persistent(self) -> Self {
+                self.replicas(1)
+            }
+
+            /// The same object, kept on so many nodes. 0 is [`ephemeral`](Self::ephemeral); more than there are nodes is
+            /// `BadArgument`.
+            #[must_use]
+            pub fn replicas(self, replicas: u8) -> Self {
+                <Self as $crate::handles::Handle<M>>::from_object(self.object.on_replicas(replicas))
+            }
+
+            /// The same object, in memory: it is lost with its node. Without this, and without
+            /// [`persistent`](Self::persistent), an object that exists is taken as it is, and where a new one lives is up to
+            /// the store: in its file, if it is embedded and has one, in memory on a node.
+            #[must_use]
+            pub fn ephemeral(self) -> Self {
+                self.replicas(0)
+            }
+
             /// Whether the object exists. Does not create it.
             pub fn exists(&self) -> M::Output<bool> {
-                let object = self.object.clone();
-                self.object.call(|| Ok(abide_schema::types::object::Exists {}), move |exists| {
-                    if !exists {
-                        object.is_absent();
-                    }
-                    Ok(exists)
-                })
+                $crate::handles::own::exists(&self.object)
             }
 
             /// Creates the object on purpose, also after it was [`Lost`](abide_net::CallError::Lost). Says
@@ -116,21 +169,45 @@ macro_rules! handle {
             /// `BadArgument` if the handle has no arguments to create it with, `AlreadyExists` if it insists
             /// on others than the object's.
             pub fn create(&self) -> M::Output<bool> {
-                self.object.call(|| Ok(abide_schema::types::object::Create {}), Ok)
+                $crate::handles::own::create(&self.object)
             }
 
             /// Removes the object. Calls that wait in it end as `Broken`. Says whether it existed.
             pub fn delete(&self) -> M::Output<bool> {
-                let object = self.object.clone();
-                self.object.call(|| Ok(abide_schema::types::object::Delete {}), move |existed| {
-                    object.is_absent();
-                    Ok(existed)
-                })
+                $crate::handles::own::delete(&self.object)
             }
 
             /// What the node knows of the object. `NotFound` if there is none.
             pub fn info(&self) -> M::Output<abide_schema::ObjectInfo> {
-                self.object.call(|| Ok(abide_schema::types::object::Info {}), Ok)
+                $crate::handles::own::info(&self.object)
+            }
+
+            /// Has the object deleted after so long, unless this is called again before, or
+            /// [`persist`](Self::persist). Says whether it was to be deleted already. `NotFound` if there is none.
+            pub fn expire_in(&self, duration: std::time::Duration) -> M::Output<bool> {
+                $crate::handles::own::expire_in(&self.object, duration)
+            }
+
+            /// Takes an expiry back. Says whether there was one. `NotFound` if there is no object.
+            pub fn persist(&self) -> M::Output<bool> {
+                $crate::handles::own::persist(&self.object)
+            }
+
+            /// Waits until the object's version is above `version`, and returns it. Each call that may change the object
+            /// makes its version greater. `Broken` if the object is deleted, `NotFound` if there is none.
+            pub fn watch(&self, version: u64) -> M::Output<u64> {
+                $crate::handles::own::watch(&self.object, version, None)
+            }
+
+            /// As [`watch`](Self::watch), for so long at most. `TimedOut` then.
+            pub fn watch_timeout(&self, version: u64, timeout: std::time::Duration) -> M::Output<u64> {
+                $crate::handles::own::watch(&self.object, version, Some(timeout))
+            }
+
+            /// The object's versions: the one that it has, and then each that is found when it has changed. Changes that follow
+            /// one another quickly are one. Whatever ends it (`Broken` when the object is deleted) is the last item.
+            pub fn versions(&self) -> $crate::handles::Versions<M> {
+                $crate::handles::Versions::new(self.object.clone())
             }
 
             $(
@@ -176,12 +253,41 @@ fn encode_all<'a, Q: Serialize + ?Sized + 'a>(
     values.into_iter().map(Value::encode).collect()
 }
 
+/// Entries of keys and values in their canonical bytes.
+fn encode_entries<'a, A: Serialize + ?Sized + 'a, B: Serialize + ?Sized + 'a>(
+    entries: impl IntoIterator<Item = (&'a A, &'a B)>,
+) -> Result<Vec<(Value, Value)>, CallError> {
+    entries.into_iter().map(|(key, value)| Ok((Value::encode(key)?, Value::encode(value)?))).collect()
+}
+
+/// An entry as the user's types.
+fn decode_entry<K: DeserializeOwned, V: DeserializeOwned>(
+    (key, value): (Value, Value),
+) -> Result<(K, V), CallError> {
+    Ok((key.decode()?, value.decode()?))
+}
+
+/// A page of values, with a value as its cursor.
+fn decode_page<T: DeserializeOwned, C: DeserializeOwned>(
+    page: Page<Value, Value>,
+) -> Result<Page<T, C>, CallError> {
+    Ok(Page { entries: decode_all(page.entries)?, next: decode_option(page.next)? })
+}
+
+/// A page of entries, with a key as its cursor.
+fn decode_entries_page<K: DeserializeOwned, V: DeserializeOwned>(
+    page: Page<(Value, Value), Value>,
+) -> Result<Page<(K, V), K>, CallError> {
+    let entries = page.entries.into_iter().map(decode_entry).collect::<Result<_, _>>()?;
+    Ok(Page { entries, next: decode_option(page.next)? })
+}
+
 /// Several values as the user's type.
 fn decode_all<T: DeserializeOwned>(values: Vec<Value>) -> Result<Vec<T>, CallError> {
     values.iter().map(Value::decode).collect()
 }
 
 /// A time limit as it travels: in milliseconds, rounded up, so that nobody waits less than asked for.
-fn millis(timeout: Duration) -> u64 {
+pub(crate) fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -79,7 +79,7 @@ impl<M: Mode> Mutex<M> {
     }
 
     fn new_hold(&self) -> Hold<M> {
-        Hold { object: self.object.that_exists(), owner: M::new_owner() }
+        Hold { object: self.object.that_exists(), owner: self.object.new_owner() }
     }
 }
 

@@ -8,11 +8,13 @@ use abide_net::{
 use abide_schema::{Method, ObjectType, types::object as own};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    thread::{self, ThreadId},
 };
 
 /// One object (or one shard, asked about itself), as one caller knows it. Clones share it.
@@ -28,6 +30,10 @@ struct Inner<M: Mode> {
     key: Box<str>,
     shard: Option<ShardId>,
     given: Given,
+    /// On how many nodes the object shall live: 0 for an ephemeral one, nothing if it is taken as it is.
+    replicas: Option<u8>,
+    /// Of a seeded session: which number each thread has as an owner of locks.
+    owners: Option<Arc<Owners>>,
     /// The epoch in which the object was last seen, or 0: how a node notices that it was there and is lost.
     epoch: AtomicU64,
 }
@@ -45,28 +51,42 @@ pub(crate) enum Given {
 
 impl<M: Mode> Object<M> {
     pub(crate) fn new(caller: Arc<M::Caller>, type_id: u16, key: &str, given: Given) -> Self {
-        Self::of(Inner { caller, type_id, key: key.into(), shard: None, given, epoch: AtomicU64::new(0) })
+        let (key, epoch) = (key.into(), AtomicU64::new(0));
+        Self::of(Inner { caller, type_id, key, shard: None, given, replicas: None, owners: None, epoch })
+    }
+
+    /// The same object in a seeded session.
+    pub(crate) fn with_owners(mut self, owners: Option<Arc<Owners>>) -> Self {
+        if owners.is_some() {
+            let inner = Arc::get_mut(&mut self.inner).expect("it was just made");
+            inner.owners = owners;
+        }
+        self
     }
 
     /// A shard itself.
     pub(crate) fn shard(caller: Arc<M::Caller>, shard: ShardId) -> Self {
-        let (type_id, given) = (abide_schema::types::shard::Type::ID, Given::Nothing);
-        Self::of(Inner {
-            caller,
-            type_id,
-            key: "".into(),
-            shard: Some(shard),
-            given,
-            epoch: AtomicU64::new(0),
-        })
+        let (type_id, key, given) = (abide_schema::types::shard::Type::ID, "".into(), Given::Nothing);
+        let (shard, epoch) = (Some(shard), AtomicU64::new(0));
+        Self::of(Inner { caller, type_id, key, shard, given, replicas: None, owners: None, epoch })
     }
 
     /// The same object with other arguments to create it.
     pub(crate) fn given(&self, change: impl FnOnce(Given) -> Given) -> Self {
-        let inner = &*self.inner;
-        let epoch = AtomicU64::new(inner.epoch.load(Relaxed));
-        let (caller, key, given) = (inner.caller.clone(), inner.key.clone(), change(inner.given.clone()));
-        Self::of(Inner { caller, type_id: inner.type_id, key, shard: inner.shard, given, epoch })
+        self.with(change(self.inner.given.clone()), self.inner.replicas)
+    }
+
+    /// The same object, to be created on so many nodes: on 0 in memory.
+    pub(crate) fn on_replicas(&self, replicas: u8) -> Self {
+        self.with(self.inner.given.clone(), Some(replicas))
+    }
+
+    fn with(&self, given: Given, replicas: Option<u8>) -> Self {
+        let Inner { type_id, shard, .. } = *self.inner;
+        let (caller, key, owners) =
+            (self.inner.caller.clone(), self.inner.key.clone(), self.inner.owners.clone());
+        let epoch = AtomicU64::new(self.inner.epoch.load(Relaxed));
+        Self::of(Inner { caller, type_id, key, shard, given, replicas, owners, epoch })
     }
 
     /// The same object for calls that give something back to it: what is gone must not come back for that.
@@ -80,6 +100,20 @@ impl<M: Mode> Object<M> {
 
     pub(crate) fn key(&self) -> &str {
         &self.inner.key
+    }
+
+    /// Who locks, as a number that nobody else in this session has.
+    pub(crate) fn new_owner(&self) -> u64 {
+        self.inner.owners.as_ref().map_or_else(M::new_owner, |owners| owners.of_this_thread())
+    }
+
+    /// Whether this thread may call now. What a panic drops gives nothing back in a seeded session: another run makes the calls
+    /// that come after those that were made, and those would be none of them.
+    pub(crate) fn check_may_call(&self) -> Result<(), CallError> {
+        if self.inner.owners.is_some() && thread::panicking() {
+            return Err(CallError::denied("a seeded session makes no calls while its thread panics"));
+        }
+        Ok(())
     }
 
     pub(crate) fn caller(&self) -> &M::Caller {
@@ -130,6 +164,7 @@ impl<M: Mode> Object<M> {
                 kind: C::KIND,
                 creation,
                 epoch: inner.epoch.load(Relaxed),
+                replicas: inner.replicas,
                 arguments,
             })
         })
@@ -155,6 +190,19 @@ impl<M: Mode> Object<M> {
     /// The object is known not to exist: should its node go now, it was not lost.
     pub(crate) fn is_absent(&self) {
         self.inner.epoch.store(0, Relaxed);
+    }
+}
+
+/// The numbers that the threads of a seeded session have as owners of locks: 1 for the first that locks, and so on, so that
+/// another run of the program makes the same calls.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(Mutex<HashMap<ThreadId, u64>>);
+
+impl Owners {
+    fn of_this_thread(&self) -> u64 {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = owners.len() as u64 + 1;
+        *owners.entry(thread::current().id()).or_insert(next)
     }
 }
 

@@ -4,13 +4,14 @@ use super::{
     backoff::{Backoff, Patience},
     frames::{self, Attempt},
     link::Failed,
-    links::Links,
+    links::{Links, Place},
     node::Route,
     outcome::{self, Delivery, Failure},
     slots::CallName,
 };
 use abide_net::{CallError, Request};
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,91 +20,96 @@ use std::{
 /// their time to be sent.
 const SLOWEST_BYTES_PER_S: u64 = 1 << 20;
 
-/// A call that ended without an answer of its own.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// Like this.
-    Error(CallError),
-    /// Its session was over before anything was ever sent in it: the call can be made in another.
-    NeverBegun,
-}
-
 /// A call under way in a session.
 struct UnderWay<'a> {
     links: &'a Links,
-    request: &'a Request<'a>,
+    place: Arc<Place>,
+    request: Request<'a>,
     route: Route,
     name: CallName,
     delivery: Delivery,
-    patience: &'a mut Patience,
+    patience: Patience,
+    /// It ended without having been sent.
+    is_unused: bool,
 }
 
-/// Makes a call in this session: sends it until it is answered, or `patience` ends. Returns the epoch that
+/// Makes a call in this session: sends it until it is answered, or patience ends. Returns the epoch that
 /// answered.
 pub(super) fn make(
     links: &Links,
     request: &Request<'_>,
-    patience: &mut Patience,
     result: &mut dyn FnMut(&[u8]),
-) -> Result<u64, Ended> {
-    let route = links.session.incarnation.route(request).map_err(Ended::Error)?;
-    let name = links.session.slots.take().map_err(Ended::Error)?;
-    let delivery = Delivery::new(request.kind);
-    UnderWay { links, request, route, name, delivery, patience }.until_answered(result)
+) -> Result<u64, CallError> {
+    let patience = Patience::new(Instant::now(), links.node.settings.retry_for);
+    let place = links.place();
+    let route = place.stay.incarnation.route(request)?;
+    let name = links.session.slots.take()?;
+    let (request, delivery) = (*request, Delivery::new(request.kind));
+    UnderWay { links, place, request, route, name, delivery, patience, is_unused: false }
+        .until_answered(result)
 }
 
 impl UnderWay<'_> {
-    fn until_answered(mut self, result: &mut dyn FnMut(&[u8])) -> Result<u64, Ended> {
+    fn until_answered(mut self, result: &mut dyn FnMut(&[u8])) -> Result<u64, CallError> {
         let mut backoff = Backoff::new();
         loop {
             let failure = match self.attempt(result) {
-                Ok(Ok(())) => return Ok(self.links.session.incarnation.map.epoch),
-                Ok(Err(error)) => return Err(Ended::Error(error)),
+                Ok(answer) => return answer.map(|()| self.place.stay.epoch()),
                 Err(failure) => failure,
             };
             tracing::debug!(call = ?self.name, ?failure, delivery = ?self.delivery, "an attempt failed");
-            match failure {
-                Failure::OtherIncarnation => return Err(self.session_ended()),
-                Failure::Final(text) => return Err(Ended::Error(self.delivery.given_up(text))),
-                Failure::Passing(text) => match self.patience.permits(Instant::now(), backoff.pause()) {
-                    Some(pause) => thread::sleep(pause),
-                    None => return Err(Ended::Error(self.delivery.given_up(text))),
-                },
+            let pause = match &failure {
+                Failure::Final(_) => None,
+                // A pause also here: two nodes that answer under one name must not keep a processor busy.
+                Failure::Passing(_) | Failure::OtherIncarnation => {
+                    self.patience.permits(Instant::now(), backoff.pause())
+                }
+            };
+            let Some(pause) = pause else {
+                self.is_unused = !self.delivery.may_have_arrived;
+                return Err(self.delivery.given_up(failure.into_text()));
+            };
+            if matches!(failure, Failure::OtherIncarnation) {
+                self.follow()?;
             }
+            thread::sleep(pause);
         }
     }
 
-    /// The node was restarted, and the session is not known any more.
-    fn session_ended(&self) -> Ended {
-        let session = &self.links.session;
-        let was_used = session.was_used();
-        session.end(true);
-        if was_used { Ended::Error(self.delivery.session_ended()) } else { Ended::NeverBegun }
+    /// Goes to the node's new incarnation, where the call has the name that it had: a shard that has kept what it
+    /// did knows whether it was made.
+    fn follow(&mut self) -> Result<(), CallError> {
+        let before = self.place.stay.epoch();
+        self.place = self.links.follow(&self.place);
+        self.request.epoch = self.delivery.seen_in(self.request.epoch, before);
+        let route = self.place.stay.incarnation.route(&self.request);
+        self.route = route.map_err(|error| self.delivery.refused(error))?;
+        Ok(())
     }
 
     /// Sends the call once, and has its answer or a failure.
     fn attempt(&mut self, result: &mut dyn FnMut(&[u8])) -> Result<Result<(), CallError>, Failure> {
-        let (session, Route { shard, core }) = (&self.links.session, self.route);
+        let (stay, Route { shard, core }) = (&self.place.stay, self.route);
         let waits = self.delivery.waits();
-        let mut taken = self.links.take(core, waits, self.patience.ends())?;
+        let mut taken = self.links.take(&self.place, core, waits, self.patience.ends())?;
         let link = taken.link();
 
-        session.contacts(core);
-        let (first, retry) = (session.is_first_at(shard), self.delivery.may_have_arrived);
+        stay.contacts(core);
+        let (first, retry) = (stay.is_first_at(shard), self.delivery.may_have_arrived);
         let attempt = Attempt { name: self.name, shard, first, retry };
         let sent = Instant::now();
         let deadline = (!waits).then(|| self.patience.ends().min(sent + self.answered_within()));
 
         let delivery = self.delivery;
         let mut answer = Ok(());
-        let exchanged = link.call(self.request, attempt, deadline, &mut |reply| match reply.result {
+        let exchanged = link.call(&self.request, attempt, deadline, &mut |reply| match reply.result {
             Ok(body) => {
-                session.answered(shard, Ok(()));
+                stay.answered(shard, Ok(()));
                 result(body);
             }
             Err(body) => {
                 let error = outcome::read_error(body);
-                session.answered(shard, Err(&error));
+                stay.answered(shard, Err(&error));
                 answer = Err(delivery.error(error));
             }
         });
@@ -120,7 +126,7 @@ impl UnderWay<'_> {
     }
 
     fn answered_within(&self) -> Duration {
-        let bytes = frames::frame_bytes(self.request) as u64;
+        let bytes = frames::frame_bytes(&self.request) as u64;
         self.links.node.settings.request_timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S)
     }
 }
@@ -129,6 +135,7 @@ impl UnderWay<'_> {
 /// the node ends when the next call of the slot arrives there.
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.links.session.slots.give_back(self.name);
+        let slots = &self.links.session.slots;
+        if self.is_unused { slots.give_back_unused(self.name) } else { slots.give_back(self.name) }
     }
 }

@@ -1,6 +1,6 @@
 //! What a client says to a node, and how it understands the node's first words.
 
-use super::{outcome::Failure, slots::CallName};
+use super::{outcome::Failure, session::Session, slots::CallName};
 use abide_net::{
     Creation, Request,
     frame::{self, Call, Frame, Hello, RejectReason, Welcome},
@@ -11,7 +11,7 @@ use abide_net::{
 pub(crate) const WELCOME_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of a CALL in front of its key, without the length prefix.
-const CALL_HEADER_BYTES: usize = 36;
+const CALL_HEADER_BYTES: usize = 37;
 
 /// What of a call may differ from one attempt to the next.
 #[derive(Debug, Clone, Copy)]
@@ -22,10 +22,11 @@ pub(crate) struct Attempt {
     pub(crate) retry: bool,
 }
 
-/// Encodes a HELLO.
-pub(crate) fn hello(session: u128, lease_ms: u32) -> Vec<u8> {
+/// Encodes a session's HELLO.
+pub(crate) fn hello(session: &Session, lease_ms: u32) -> Vec<u8> {
     let mut hello = Vec::new();
-    Frame::Hello(Hello { session, lease_ms }).encode(&mut hello);
+    let (session, is_seeded) = (session.id, session.is_seeded);
+    Frame::Hello(Hello { session, lease_ms, is_seeded }).encode(&mut hello);
     hello
 }
 
@@ -50,6 +51,7 @@ pub(crate) fn call_of<'a>(request: &Request<'a>, attempt: Attempt) -> Call<'a> {
         slot: attempt.name.slot,
         sequence: attempt.name.sequence,
         epoch: request.epoch,
+        replicas: request.replicas,
         key: request.key,
         creation: request.creation.in_frame(),
         arguments: request.arguments,

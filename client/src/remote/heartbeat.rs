@@ -3,7 +3,7 @@
 //! The thread holds sessions weakly. It is started by the first call, ends with the last session, and is
 //! never waited for: a program that returns from `main` ends, whatever this thread does.
 
-use super::{backoff::Backoff, links::Links, outcome::Failure};
+use super::{backoff::Backoff, links::Links};
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
@@ -36,7 +36,7 @@ impl Heartbeats {
     /// Keeps a session alive from now on, as long as somebody has it.
     pub(super) fn keep(self: &Arc<Self>, links: &Arc<Links>) {
         let mut state = self.state();
-        let due = Instant::now() + links.session.incarnation.heartbeat_every();
+        let due = Instant::now() + links.heartbeat_every();
         state.sessions.push(Kept { links: Arc::downgrade(links), due });
         if state.is_running {
             self.changed.notify_one();
@@ -73,11 +73,7 @@ impl Heartbeats {
                     Ok(()) => {
                         backoff = Backoff::new();
                         failed_in_a_row = 0;
-                        began + links.session.incarnation.heartbeat_every()
-                    }
-                    Err(Failure::OtherIncarnation) => {
-                        links.session.end(false);
-                        continue;
+                        began + links.heartbeat_every()
                     }
                     Err(failure) => {
                         tracing::debug!(reason = failure.into_text(), "no heartbeat");

@@ -3,10 +3,11 @@
 use super::{frames::frame_bytes, options::Settings};
 use abide_net::{
     CallError, Request,
-    frame::Welcome,
+    frame::{Call, Welcome},
     limits::FRAME_BYTES_MAX,
     route::{NodeMap, ShardId, check_key, shard_of},
 };
+use abide_schema::{ObjectType, types::shard};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -51,13 +52,31 @@ impl Incarnation {
             return Err(CallError::TooLarge { max: self.frame_bytes_max as u64 });
         }
         let shard = match request.shard {
-            Some(shard) if shard < shards => shard,
-            Some(shard) => return Err(CallError::bad_argument(format!("shard {shard} of {shards}"))),
+            Some(shard) => shard,
             None => {
                 check_key(request.key)?;
                 shard_of(request.type_id, request.key, shards)
             }
         };
+        self.route_to(shard)
+    }
+
+    /// Where a call belongs that was encoded for an earlier incarnation: the asynchronous client keeps calls so.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn route_again(&self, call: &Call<'_>) -> Result<Route, CallError> {
+        let is_for_shard = call.type_id == shard::Type::ID;
+        self.route_to(if is_for_shard {
+            call.shard
+        } else {
+            shard_of(call.type_id, call.key, self.map.shards)
+        })
+    }
+
+    fn route_to(&self, shard: ShardId) -> Result<Route, CallError> {
+        let shards = self.map.shards;
+        if shard >= shards {
+            return Err(CallError::bad_argument(format!("shard {shard} of {shards}")));
+        }
         Ok(Route { shard, core: self.map.core_of(shard) })
     }
 
@@ -126,7 +145,18 @@ pub(crate) mod tests {
 
     pub(crate) fn request(key: &str, kind: MethodKind) -> Request<'_> {
         let (creation, shard) = (Creation::Never, None);
-        Request { type_id: 3, key, shard, method: 1, kind, creation, epoch: 0, arguments: b"arguments" }
+        let (epoch, replicas) = (0, None);
+        Request {
+            type_id: 3,
+            key,
+            shard,
+            method: 1,
+            kind,
+            creation,
+            epoch,
+            replicas,
+            arguments: b"arguments",
+        }
     }
 
     #[test]

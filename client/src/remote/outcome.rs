@@ -37,7 +37,7 @@ impl Delivery {
     }
 
     /// The session ended before an answer came.
-    pub(crate) fn session_ended(self) -> CallError {
+    fn session_ended(self) -> CallError {
         if self.is_unknown() {
             let reason = "the call was sent, and its session ended before an answer came".to_owned();
             CallError::Unknown { reason }
@@ -53,6 +53,18 @@ impl Delivery {
             CallError::SessionExpired => self.session_ended(),
             error => error,
         }
+    }
+
+    /// The call cannot be sent again, for this reason.
+    pub(crate) fn refused(self, error: CallError) -> CallError {
+        if self.is_unknown() { self.given_up(error.to_string()) } else { error }
+    }
+
+    /// In which epoch the caller has last seen the object of this call, which is about to be sent to another incarnation
+    /// than before, of that epoch. The object may have been made by the call itself, or have had its effect: if it is
+    /// gone with its node, then it is lost to this caller, and must not come back empty for it.
+    pub(crate) fn seen_in(self, seen: u64, before: u64) -> u64 {
+        if seen == 0 && self.is_unknown() { before } else { seen }
     }
 
     /// A read that was made and not answered has changed nothing.
@@ -75,7 +87,7 @@ pub(crate) enum Failure {
     Passing(String),
     /// No attempt will.
     Final(String),
-    /// The node that answers is not the one that the session began with.
+    /// The node was restarted: it has another map perhaps, and no connection of before.
     OtherIncarnation,
 }
 
@@ -150,6 +162,18 @@ mod tests {
                 assert_eq!(ended, CallError::SessionExpired);
             }
         }
+    }
+
+    #[test]
+    fn a_change_that_may_have_been_made_before_a_restart_has_seen_its_object() {
+        use MethodKind::*;
+        assert_eq!(delivery(Write, true).seen_in(0, 7), 7);
+        assert_eq!(delivery(Wait, true).seen_in(0, 7), 7);
+        assert_eq!(delivery(Write, true).seen_in(5, 7), 5);
+        assert_eq!(delivery(Write, false).seen_in(0, 7), 0);
+        assert_eq!(delivery(Read, true).seen_in(0, 7), 0);
+        assert!(matches!(delivery(Write, true).refused(CallError::NoSpace), CallError::Unknown { .. }));
+        assert_eq!(delivery(Write, false).refused(CallError::NoSpace), CallError::NoSpace);
     }
 
     #[test]

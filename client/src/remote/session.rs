@@ -32,73 +32,39 @@ pub(crate) fn random_id() -> u128 {
     u128::from_ne_bytes(id)
 }
 
-/// What a client keeps of its session. A session belongs to one incarnation of the node: another one has
-/// never heard of it, and what it held is gone.
+/// A session: its name, and what a client knows of it whatever node serves it. A session outlives incarnations of its
+/// node: shards that keep persistent objects know it again, and the others let it begin anew.
 pub(crate) struct Session {
     /// Whoever knows it can act as this session, so it is random and appears in no log.
     pub(crate) id: u128,
-    pub(crate) incarnation: Arc<Incarnation>,
+    /// Its id and its sequences come from a seed.
+    pub(crate) is_seeded: bool,
     pub(crate) slots: Slots,
-    /// By shard: whether the shard answered a call, and so knows the session. Until then calls carry FIRST,
-    /// which lets it begin there.
-    known: Box<[AtomicBool]>,
-    /// By core: whether a call was sent there, so that a shard of it may know the session.
-    contacted: Box<[AtomicBool]>,
+    /// A call was sent, in whatever incarnation.
+    used: AtomicBool,
     standing: AtomicU8,
 }
 
 impl Session {
     /// A new session. Contacts nobody.
-    pub(crate) fn new(incarnation: Arc<Incarnation>) -> Session {
-        Session::with_id(random_id(), incarnation)
+    pub(crate) fn new() -> Session {
+        Session::with_id(random_id(), false)
     }
 
-    /// A session that the node has been told of.
-    pub(crate) fn with_id(id: u128, incarnation: Arc<Incarnation>) -> Session {
-        let none = |count| (0..count).map(|_| AtomicBool::new(false)).collect();
+    /// A session that the node has been told of, or that an earlier run of the program may have begun.
+    pub(crate) fn with_id(id: u128, is_seeded: bool) -> Session {
         Session {
             id,
+            is_seeded,
             slots: Slots::default(),
-            known: none(incarnation.map.shards as usize),
-            contacted: none(incarnation.cores()),
+            used: AtomicBool::new(false),
             standing: AtomicU8::new(Standing::Lives as u8),
-            incarnation,
         }
-    }
-
-    /// Whether a call to this shard may begin the session there.
-    pub(crate) fn is_first_at(&self, shard: ShardId) -> bool {
-        !self.known[shard as usize].load(SeqCst)
-    }
-
-    /// A shard answered, and how.
-    pub(crate) fn answered(&self, shard: ShardId, answer: Result<(), &CallError>) {
-        match answer {
-            Err(CallError::SessionExpired) => self.end(true),
-            // Refused at the door perhaps, before it was let in.
-            Err(CallError::SessionsFull { .. }) => {}
-            _ => raise(&self.known[shard as usize]),
-        }
-    }
-
-    /// A call is about to be sent to this core.
-    pub(crate) fn contacts(&self, core: usize) {
-        raise(&self.contacted[core]);
-    }
-
-    /// Whether this core may know of the session.
-    pub(crate) fn has_contacted(&self, core: usize) -> bool {
-        self.contacted[core].load(SeqCst)
-    }
-
-    /// The cores that may know of the session.
-    pub(crate) fn contacted_cores(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.contacted.len()).filter(|core| self.has_contacted(*core))
     }
 
     /// Whether a call was ever sent. Only then can the session hold anything, or be known to the node at all.
     pub(crate) fn was_used(&self) -> bool {
-        self.contacted_cores().next().is_some()
+        self.used.load(SeqCst)
     }
 
     /// The session is no more. `told`: the call that found out says so to the program.
@@ -121,6 +87,74 @@ impl Session {
     }
 }
 
+/// A session's stay with one incarnation of its node.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    pub(crate) session: Arc<Session>,
+    pub(crate) incarnation: Arc<Incarnation>,
+    /// By shard: whether the shard answered a call, and so knows the session. Until then calls carry FIRST,
+    /// which lets it begin there.
+    known: Box<[AtomicBool]>,
+    /// By core: whether a call was sent there, so that a shard of it may know the session.
+    contacted: Box<[AtomicBool]>,
+}
+
+impl Stay {
+    pub(crate) fn new(session: Arc<Session>, incarnation: Arc<Incarnation>) -> Stay {
+        let none = |count| (0..count).map(|_| AtomicBool::new(false)).collect();
+        Stay {
+            session,
+            known: none(incarnation.map.shards as usize),
+            contacted: none(incarnation.cores()),
+            incarnation,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.incarnation.map.epoch
+    }
+
+    /// Whether a call to this shard may begin the session there.
+    pub(crate) fn is_first_at(&self, shard: ShardId) -> bool {
+        !self.known[shard as usize].load(SeqCst)
+    }
+
+    /// A shard answered, and how.
+    pub(crate) fn answered(&self, shard: ShardId, answer: Result<(), &CallError>) {
+        match answer {
+            Err(CallError::SessionExpired) => self.session.end(true),
+            // Refused at the door perhaps, before it was let in.
+            Err(CallError::SessionsFull { .. }) => {}
+            _ => raise(&self.known[shard as usize]),
+        }
+    }
+
+    /// A call is about to be sent to this core.
+    pub(crate) fn contacts(&self, core: usize) {
+        raise(&self.contacted[core]);
+        raise(&self.session.used);
+    }
+
+    /// Whether this core may know of the session by a call of this stay.
+    pub(crate) fn has_contacted(&self, core: usize) -> bool {
+        self.contacted[core].load(SeqCst)
+    }
+
+    /// The cores that may know of the session by a call of this stay.
+    pub(crate) fn contacted_cores(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.contacted.len()).filter(|core| self.has_contacted(*core))
+    }
+
+    /// The cores to tell that the session lives, or that it ends: those that it sent calls to. If there are none, but
+    /// the node may know of it from before a restart, or from an earlier run of the program, any one will do: it
+    /// tells the others.
+    pub(crate) fn cores_to_tell(&self) -> impl Iterator<Item = usize> + '_ {
+        let may_be_known = self.session.was_used() || self.session.is_seeded;
+        let any = may_be_known && self.contacted_cores().next().is_none();
+        self.contacted_cores().chain(any.then_some(0))
+    }
+}
+
 /// Sets a flag that nearly always is set: threads that only look at it do not take it from one another.
 fn raise(flag: &AtomicBool) {
     if !flag.load(SeqCst) {
@@ -130,10 +164,7 @@ fn raise(flag: &AtomicBool) {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("epoch", &self.incarnation.map.epoch)
-            .field("standing", &self.standing())
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("standing", &self.standing()).finish_non_exhaustive()
     }
 }
 
@@ -143,7 +174,11 @@ pub(crate) mod tests {
     use crate::remote::node::tests::incarnation;
 
     pub(crate) fn session() -> Session {
-        Session::new(Arc::new(incarnation(7, 4, &[7400, 7401])))
+        Session::new()
+    }
+
+    fn stay() -> Stay {
+        Stay::new(Arc::new(Session::new()), Arc::new(incarnation(7, 4, &[7400, 7401])))
     }
 
     #[test]
@@ -155,16 +190,32 @@ pub(crate) mod tests {
 
     #[test]
     fn a_session_begins_at_each_shard_on_its_own() {
-        let session = session();
-        assert!((0..4).all(|shard| session.is_first_at(shard)));
-        session.answered(2, Ok(()));
-        session.answered(3, Err(&CallError::NotFound));
-        session.answered(1, Err(&CallError::SessionsFull { max: 9 }));
-        assert_eq!(
-            (0..4).map(|shard| session.is_first_at(shard)).collect::<Vec<_>>(),
-            [true, true, false, false]
-        );
-        assert_eq!(session.standing(), Standing::Lives);
+        let stay = stay();
+        assert!((0..4).all(|shard| stay.is_first_at(shard)));
+        stay.answered(2, Ok(()));
+        stay.answered(3, Err(&CallError::NotFound));
+        stay.answered(1, Err(&CallError::SessionsFull { max: 9 }));
+        let first_at = |stay: &Stay| (0..4).map(|shard| stay.is_first_at(shard)).collect::<Vec<_>>();
+        assert_eq!(first_at(&stay), [true, true, false, false]);
+        assert_eq!(stay.session.standing(), Standing::Lives);
+        let later = Stay::new(stay.session.clone(), Arc::new(incarnation(8, 4, &[7400])));
+        assert_eq!(first_at(&later), [true; 4], "and in each incarnation again");
+    }
+
+    #[test]
+    fn whoever_may_know_of_a_session_is_told_of_it() {
+        let told = |stay: &Stay| stay.cores_to_tell().collect::<Vec<_>>();
+        let unused = stay();
+        assert_eq!(told(&unused), [0; 0]);
+        let used = stay();
+        used.contacts(1);
+        assert_eq!(told(&used), [1]);
+        let restarted = Stay::new(used.session.clone(), Arc::new(incarnation(8, 4, &[7400, 7401])));
+        assert_eq!(told(&restarted), [0], "any core, from which the others hear it");
+        restarted.contacts(1);
+        assert_eq!(told(&restarted), [1]);
+        let seeded = Arc::new(Session::with_id(7, true));
+        assert_eq!(told(&Stay::new(seeded, Arc::new(incarnation(8, 4, &[7400])))), [0], "an earlier run's");
     }
 
     #[test]
@@ -173,19 +224,18 @@ pub(crate) mod tests {
         unused.end(false);
         assert_eq!(unused.standing(), Standing::EndedAndTold);
 
-        let used = session();
+        let used = stay();
         used.contacts(1);
-        assert_eq!(used.contacted_cores().collect::<Vec<_>>(), [1]);
-        used.end(false);
-        assert_eq!(used.standing(), Standing::Ended);
-        used.end(true);
-        assert_eq!(used.standing(), Standing::EndedAndTold);
-        used.end(false);
-        assert_eq!(used.standing(), Standing::EndedAndTold, "it is not told again");
+        used.session.end(false);
+        assert_eq!(used.session.standing(), Standing::Ended);
+        used.session.end(true);
+        assert_eq!(used.session.standing(), Standing::EndedAndTold);
+        used.session.end(false);
+        assert_eq!(used.session.standing(), Standing::EndedAndTold, "it is not told again");
 
-        let expired = session();
+        let expired = stay();
         expired.contacts(0);
         expired.answered(0, Err(&CallError::SessionExpired));
-        assert_eq!(expired.standing(), Standing::EndedAndTold);
+        assert_eq!(expired.session.standing(), Standing::EndedAndTold);
     }
 }

@@ -49,6 +49,12 @@ impl Slots {
         state.free.push(name);
     }
 
+    /// The call was never sent: its name is that of the next call. So a seeded session numbers its calls as an earlier
+    /// run did, also where that one reached its node and this one had to try again.
+    pub(crate) fn give_back_unused(&self, name: CallName) {
+        self.give_back(CallName { sequence: name.sequence - 1, ..name });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +104,9 @@ mod tests {
         assert_eq!(distinct.len(), names.len());
         let one = names.pop().unwrap();
         slots.give_back(one);
-        assert_eq!(slots.take(), Ok(CallName { slot: one.slot, sequence: one.sequence + 1 }));
+        let next = CallName { slot: one.slot, sequence: one.sequence + 1 };
+        assert_eq!(slots.take(), Ok(next));
+        slots.give_back_unused(next);
+        assert_eq!(slots.take(), Ok(next), "nobody has seen the name");
     }
 }

@@ -46,7 +46,13 @@ impl<T: HasSession> Succession<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::session::tests::session;
+    use crate::remote::node::tests::incarnation;
+    use crate::remote::session::{Stay, tests::session};
+
+    /// A session that made a call.
+    fn used(session: Arc<Session>) {
+        Stay::new(session, Arc::new(incarnation(7, 4, &[7400]))).contacts(0);
+    }
 
     impl HasSession for Session {
         fn session(&self) -> &Session {
@@ -59,14 +65,14 @@ mod tests {
         let succession = Succession::new(session());
         let first = succession.get(session).unwrap();
         assert!(Arc::ptr_eq(&first, &succession.get(session).unwrap()));
-        first.contacts(0);
+        used(first.clone());
         first.end(false);
         assert!(Arc::ptr_eq(&first, &succession.last()));
         assert_eq!(succession.get(session).unwrap_err(), CallError::SessionExpired);
         let second = succession.get(session).unwrap();
         assert_ne!(first.id, second.id);
 
-        second.contacts(0);
+        used(second.clone());
         second.end(true);
         let third = succession.get(session).unwrap();
         assert_ne!(second.id, third.id, "whoever ended it has told the program");

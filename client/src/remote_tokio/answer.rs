@@ -1,6 +1,6 @@
 //! The future of a call.
 
-use super::{lane::Lane, session::LiveSession};
+use super::session::LiveSession;
 use crate::remote::slots::CallName;
 use abide_net::CallError;
 use std::{
@@ -11,8 +11,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// How a call ended: its encoded result, or an error.
-pub(super) type Outcome = Result<Vec<u8>, CallError>;
+/// How a call ended: the epoch that answered and its encoded result, or an error.
+pub(super) type Outcome = Result<(u64, Vec<u8>), CallError>;
 
 /// Where a call's outcome goes.
 pub(super) type Sender = oneshot::Sender<Outcome>;
@@ -40,7 +40,6 @@ impl Answers {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) name: CallName,
-    pub(super) lane: Arc<Lane>,
     pub(super) outcome: oneshot::Receiver<Outcome>,
     pub(super) is_over: bool,
     /// The session lives as long as its calls.
@@ -54,15 +53,14 @@ impl Future for Answer {
         let outcome = ready!(Pin::new(&mut self.outcome).poll(context));
         self.is_over = true;
         let lost = |_| Err(CallError::Unknown { reason: "whoever should have answered is gone".to_owned() });
-        let result = outcome.unwrap_or_else(lost)?;
-        Poll::Ready(Ok((self.session.epoch(), result)))
+        Poll::Ready(outcome.unwrap_or_else(lost))
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.is_over {
-            self.lane.cancel(self.name);
+            self.session.cancel(self.name);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
         frames::{WELCOME_BYTES_MAX, read_welcome},
         node::Node,
         outcome::{Failure, text_of},
-        session::Session,
+        session::Stay,
     },
     transport::set_options,
 };
@@ -141,16 +141,17 @@ pub(super) async fn reach(
 
 /// Opens a connection to a core: at its own port, or, if nothing answers there, at the address that the
 /// program gave. The latter finds a node that was restarted with other ports, or elsewhere; and a core whose
-/// port a firewall hides is reached through any other.
+/// port a firewall hides is reached through any other. Of which incarnation it is matters unless it is for saying goodbye.
 pub(super) async fn to_core(
     node: &Node,
-    session: &Session,
+    stay: &Stay,
     core: usize,
     hello: &[u8],
     deadline: Instant,
+    any_incarnation: bool,
 ) -> Result<Stream, Failure> {
     let deadline = || deadline.min(Instant::now() + node.settings.connect_timeout);
-    let own = session.incarnation.address_of(core);
+    let own = stay.incarnation.address_of(core);
     let (address, stream, welcome) = match open_until(deadline(), own, hello).await {
         Ok((stream, welcome)) => (own, stream, welcome),
         Err(Failure::Passing(directly)) => {
@@ -162,7 +163,7 @@ pub(super) async fn to_core(
         }
         Err(other) => return Err(other),
     };
-    if welcome.epoch != session.incarnation.map.epoch {
+    if welcome.epoch != stay.epoch() && !any_incarnation {
         node.welcomed(address, &welcome);
         return Err(Failure::OtherIncarnation);
     }

@@ -6,6 +6,8 @@
 //! frame    -> a REPLY answers its call and frees its slot
 //! cancel   -> nobody waits for the answer any more: a CANCEL joins; the slot is free when the answer comes
 //! down     -> what was written may have arrived
+//! leave    -> the node was restarted: all calls go, in their order, with the CANCELs of those that nobody waits for
+//! take_in  -> a call that left another lane begins to be under way here
 //! up       -> all calls join `outgoing` again in the order in which they were started, with RETRY where they
 //!             may have arrived, each with its CANCEL behind it
 //! ```
@@ -13,12 +15,16 @@
 use super::answer::{Answers, Sender};
 use crate::remote::{
     frames::{Attempt, call_of, rejected},
-    node::Route,
+    node::{Incarnation, Route},
     outcome::{Delivery, Failure, read_error},
-    session::Session,
+    session::Stay,
     slots::CallName,
 };
-use abide_net::{CallError, Request, frame::Frame, route::ShardId};
+use abide_net::{
+    CallError, Request,
+    frame::{self, Frame},
+    route::ShardId,
+};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -63,7 +69,7 @@ enum Heartbeat {
 /// - `bytes` is the sum of the frames; `quick` counts the calls that do not wait in their objects.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    session: Arc<Session>,
+    stay: Arc<Stay>,
     core: usize,
     /// By slot.
     calls: HashMap<u32, UnderWay>,
@@ -80,12 +86,36 @@ pub(super) struct InFlight {
     trouble_since: Instant,
     /// Why no call can be made any more.
     ended: Option<CallError>,
+    /// The calls left: the session is elsewhere.
+    has_left: bool,
+}
+
+/// Why a call was not started.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The session is elsewhere; the answer's sender comes back.
+    Moved(Sender),
+    /// For a reason of the call's.
+    Error(CallError),
+}
+
+impl From<CallError> for Refused {
+    fn from(error: CallError) -> Refused {
+        Refused::Error(error)
+    }
+}
+
+/// A call on its way from a lane to one of the node's next incarnation.
+#[derive(Debug)]
+pub(super) struct Moving {
+    slot: u32,
+    call: UnderWay,
 }
 
 impl InFlight {
-    pub(super) fn new(session: Arc<Session>, core: usize, now: Instant) -> InFlight {
+    pub(super) fn new(stay: Arc<Stay>, core: usize, now: Instant) -> InFlight {
         InFlight {
-            session,
+            stay,
             core,
             calls: HashMap::new(),
             started: 0,
@@ -98,6 +128,7 @@ impl InFlight {
             heard: now,
             trouble_since: now,
             ended: None,
+            has_left: false,
         }
     }
 
@@ -108,17 +139,20 @@ impl InFlight {
         request: &Request<'_>,
         route: Route,
         answer: Sender,
-    ) -> Result<CallName, CallError> {
+    ) -> Result<CallName, Refused> {
+        if self.has_left {
+            return Err(Refused::Moved(answer));
+        }
         if let Some(error) = &self.ended {
-            return Err(error.clone());
+            return Err(error.clone().into());
         }
         if self.bytes > BYTES_MAX {
             let reason =
                 format!("{} bytes of calls to one core are under way (at most {BYTES_MAX})", self.bytes);
-            return Err(CallError::Unavailable { reason });
+            return Err(CallError::Unavailable { reason }.into());
         }
-        let name = self.session.slots.take()?;
-        let first = self.session.is_first_at(route.shard);
+        let name = self.stay.session.slots.take()?;
+        let first = self.stay.is_first_at(route.shard);
         let mut frame = Vec::new();
         Frame::Call(call_of(request, Attempt { name, shard: route.shard, first, retry: false }))
             .encode(&mut frame);
@@ -183,7 +217,7 @@ impl InFlight {
         }
         std::mem::swap(&mut self.outgoing, batch);
         if !self.queued.is_empty() {
-            self.session.contacts(self.core);
+            self.stay.contacts(self.core);
         }
         for name in self.queued.drain(..) {
             // Its answer cannot have come before it was written.
@@ -211,15 +245,15 @@ impl InFlight {
                 let (shard, delivery) = (call.shard, call.delivery);
                 let answer = match reply.result {
                     Ok(body) => {
-                        self.session.answered(shard, Ok(()));
-                        Ok(body.to_vec())
+                        self.stay.answered(shard, Ok(()));
+                        Ok((self.stay.epoch(), body.to_vec()))
                     }
                     Err(encoded) => {
                         let error = read_error(encoded);
                         if error == CallError::SessionExpired && call.answer.is_none() {
-                            self.session.end(false); // for another call to tell
+                            self.stay.session.end(false); // for another call to tell
                         } else {
-                            self.session.answered(shard, Err(&error));
+                            self.stay.answered(shard, Err(&error));
                         }
                         Err(delivery.error(error))
                     }
@@ -230,8 +264,8 @@ impl InFlight {
             Frame::Alive { alive } => {
                 self.heartbeat = Heartbeat::None;
                 if !alive {
-                    tracing::warn!(session = ?self.session, "the session expired");
-                    self.session.end(false);
+                    tracing::warn!(session = ?self.stay.session, "the session expired");
+                    self.stay.session.end(false);
                 }
                 Ok(())
             }
@@ -249,7 +283,7 @@ impl InFlight {
         calls.sort_unstable_by_key(|(_, call)| call.number);
         for (slot, call) in calls {
             let name = CallName { slot: *slot, sequence: call.sequence };
-            set_flags(&mut call.frame, self.session.is_first_at(call.shard), call.delivery.may_have_arrived);
+            set_flags(&mut call.frame, self.stay.is_first_at(call.shard), call.delivery.may_have_arrived);
             self.outgoing.extend_from_slice(&call.frame);
             self.queued.push(name);
             if call.answer.is_none() && call.delivery.waits() {
@@ -312,6 +346,38 @@ impl InFlight {
         self.heartbeat = Heartbeat::None;
     }
 
+    /// All calls, in the order in which they were started. None will be made here any more.
+    pub(super) fn leave(&mut self) -> Vec<Moving> {
+        self.has_left = true;
+        self.heartbeat = Heartbeat::None;
+        self.outgoing = Vec::new();
+        self.queued.clear();
+        (self.bytes, self.quick) = (0, 0);
+        let mut calls: Vec<_> = self.calls.drain().map(|(slot, call)| Moving { slot, call }).collect();
+        calls.sort_unstable_by_key(|moving| moving.call.number);
+        for moving in &mut calls {
+            moving.call.delivery.may_have_arrived |= std::mem::take(&mut moving.call.is_written);
+        }
+        calls
+    }
+
+    /// Takes a call in that was under way elsewhere, and belongs here now.
+    pub(super) fn take_in(&mut self, moving: Moving, route: Route) {
+        assert!(!self.is_up, "calls come before the connection");
+        let Moving { slot, mut call } = moving;
+        self.started += 1;
+        (call.number, call.shard) = (self.started, route.shard);
+        self.bytes += call.frame.len();
+        self.quick += usize::from(!call.delivery.waits());
+        let before = self.calls.insert(slot, call);
+        assert!(before.is_none(), "slot {slot} has two calls");
+    }
+
+    /// Since when there has been trouble with the connection.
+    pub(super) fn trouble_since(&self) -> Instant {
+        self.trouble_since
+    }
+
     /// Whether there is anything that a connection is needed for.
     pub(super) fn needs_connection(&self) -> bool {
         !self.calls.is_empty() || self.heartbeat != Heartbeat::None
@@ -324,7 +390,7 @@ impl InFlight {
     /// When the connection counts as dead unless something is heard before. A heartbeat has less patience than
     /// calls: another must still be in time for the lease.
     pub(super) fn silent_at(&self, patience: Duration) -> Option<Instant> {
-        let for_heartbeat = self.session.incarnation.heartbeat_every().min(patience);
+        let for_heartbeat = self.stay.incarnation.heartbeat_every().min(patience);
         let patience = if self.heartbeat == Heartbeat::Written { for_heartbeat } else { patience };
         self.awaits_answer().then(|| self.heard + patience)
     }
@@ -345,8 +411,39 @@ impl InFlight {
         let call = self.calls.remove(&slot).expect("only calls under way are removed");
         self.bytes -= call.frame.len();
         self.quick -= usize::from(!call.delivery.waits());
-        self.session.slots.give_back(CallName { slot, sequence: call.sequence });
+        self.stay.session.slots.give_back(CallName { slot, sequence: call.sequence });
         call
+    }
+}
+
+impl Moving {
+    pub(super) fn name(&self) -> CallName {
+        CallName { slot: self.slot, sequence: self.call.sequence }
+    }
+
+    /// Encodes the call for another incarnation than that of the epoch `left`, and says where it belongs there.
+    pub(super) fn route_again(&mut self, incarnation: &Incarnation, left: u64) -> Result<Route, CallError> {
+        let UnderWay { frame, delivery, .. } = &mut self.call;
+        let Ok(Frame::Call(call)) = frame::parse(&frame[LENGTH_BYTES..]) else {
+            unreachable!("this client encoded the call");
+        };
+        let again = || {
+            if frame.len() - LENGTH_BYTES > incarnation.frame_bytes_max {
+                return Err(CallError::TooLarge { max: incarnation.frame_bytes_max as u64 });
+            }
+            incarnation.route_again(&call)
+        };
+        let route = again().map_err(|error| delivery.refused(error))?;
+        let mut encoded = Vec::with_capacity(frame.len());
+        let epoch = delivery.seen_in(call.epoch, left);
+        Frame::Call(frame::Call { shard: route.shard, epoch, ..call }).encode(&mut encoded);
+        *frame = encoded.into();
+        Ok(route)
+    }
+
+    /// Ends the call.
+    pub(super) fn end(self, error: CallError, answers: &mut Answers) {
+        answers.add(self.call.answer, Err(error));
     }
 }
 
@@ -360,6 +457,9 @@ impl UnderWay {
 fn cancel_frame(CallName { slot, sequence }: CallName) -> Frame<'static> {
     Frame::Cancel { slot, sequence }
 }
+
+/// Bytes of a frame's length prefix.
+const LENGTH_BYTES: usize = 4;
 
 /// Where in a whole CALL frame its flags are, and two of them.
 const FLAGS_AT: usize = 5;

@@ -6,14 +6,15 @@
 use super::{
     answer::{Answers, Sender},
     dial::{self, Stream},
-    in_flight::InFlight,
+    in_flight::{InFlight, Moving, Refused},
+    session::Home,
 };
 use crate::{
     remote::{
         backoff::Backoff,
         node::{Node, Route},
         outcome::Failure,
-        session::Session,
+        session::Stay,
         slots::CallName,
     },
     transport::is_quiet,
@@ -22,14 +23,17 @@ use abide_net::{CallError, Request, frame::Frame, limits::FRAME_BYTES_MAX};
 use socket2::SockRef;
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{ReadHalf, WriteHalf},
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     runtime::Handle,
     sync::Notify,
     time::{sleep, sleep_until, timeout},
@@ -49,7 +53,7 @@ const BATCH_BYTES_KEPT_MAX: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Lane {
     node: Arc<Node>,
-    session: Arc<Session>,
+    stay: Arc<Stay>,
     core: usize,
     hello: Arc<[u8]>,
     in_flight: Mutex<InFlight>,
@@ -59,6 +63,12 @@ pub(super) struct Lane {
     is_closing: AtomicBool,
     /// The session lives while it is closed, so that there is something to end.
     owes_goodbye: AtomicBool,
+    /// How often goodbye may still be said: once more if the connection turns out to have been dead.
+    goodbyes_left: AtomicU8,
+    /// Goodbye is said here although no call was sent here.
+    says_it_anyway: AtomicBool,
+    /// Where the session goes when the node is restarted.
+    home: Weak<Home>,
     /// A connection that was opened to find the node.
     found: Mutex<Option<Stream>>,
 }
@@ -72,17 +82,27 @@ enum End {
 }
 
 impl Lane {
-    pub(super) fn new(node: Arc<Node>, session: Arc<Session>, core: usize, hello: Arc<[u8]>) -> Lane {
+    pub(super) fn new(
+        node: Arc<Node>,
+        stay: Arc<Stay>,
+        core: usize,
+        hello: Arc<[u8]>,
+        home: Weak<Home>,
+        trouble_since: Instant,
+    ) -> Lane {
         Lane {
-            in_flight: Mutex::new(InFlight::new(session.clone(), core, Instant::now())),
+            in_flight: Mutex::new(InFlight::new(stay.clone(), core, trouble_since)),
             node,
-            session,
+            stay,
             core,
             hello,
             changed: Notify::new(),
             is_started: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             owes_goodbye: AtomicBool::new(false),
+            goodbyes_left: AtomicU8::new(2),
+            says_it_anyway: AtomicBool::new(false),
+            home,
             found: Mutex::new(None),
         }
     }
@@ -99,7 +119,7 @@ impl Lane {
         request: &Request<'_>,
         route: Route,
         answer: Sender,
-    ) -> Result<CallName, CallError> {
+    ) -> Result<CallName, Refused> {
         let name = self.in_flight().start(Instant::now(), request, route, answer)?;
         self.wake(runtime);
         Ok(name)
@@ -121,11 +141,33 @@ impl Lane {
         self.in_flight().is_up()
     }
 
-    /// The session is let go: if it `lives`, its core is told; then the task ends.
-    pub(super) fn close(&self, lives: bool) {
-        self.owes_goodbye.store(lives, SeqCst);
+    /// Gives the calls under way away, in their order: the node was restarted, and they go on in lanes to its new
+    /// incarnation. The task ends.
+    pub(super) fn leave(&self) -> Vec<Moving> {
+        let calls = self.in_flight().leave();
         self.is_closing.store(true, SeqCst);
         self.changed.notify_one();
+        calls
+    }
+
+    /// Takes in a call that was under way at an earlier incarnation. Before the lane is used.
+    pub(super) fn take_in(&self, call: Moving, route: Route) {
+        self.in_flight().take_in(call, route);
+    }
+
+    /// Begins to work on the calls that were taken in.
+    pub(super) fn go_on(self: &Arc<Self>, runtime: &Handle) {
+        if self.in_flight().needs_connection() {
+            self.wake(runtime);
+        }
+    }
+
+    /// The session is let go: if it `lives`, its core is told, if the session was there or `anyway`; then the task ends.
+    pub(super) fn close(self: &Arc<Self>, runtime: &Handle, lives: bool, anyway: bool) {
+        self.owes_goodbye.store(lives, SeqCst);
+        self.says_it_anyway.store(anyway, SeqCst);
+        self.is_closing.store(true, SeqCst);
+        if anyway { self.wake(runtime) } else { self.changed.notify_one() }
     }
 
     fn wake(self: &Arc<Self>, runtime: &Handle) {
@@ -200,7 +242,8 @@ impl Lane {
     /// Whether the core may know of the session that is being closed. Asked by the lane's task alone, which is
     /// also the one that contacts the core.
     fn says_goodbye(&self) -> bool {
-        self.owes_goodbye.load(SeqCst) && self.session.has_contacted(self.core)
+        let is_known = self.stay.has_contacted(self.core) || self.says_it_anyway.load(SeqCst);
+        self.owes_goodbye.load(SeqCst) && is_known
     }
 
     async fn connect(&self, now: Instant) -> Result<Stream, Failure> {
@@ -211,37 +254,46 @@ impl Lane {
         }
         let retry_for = self.node.settings.retry_for;
         let give_up = self.in_flight().next_give_up(retry_for).unwrap_or(now + retry_for);
-        let goodbye = self.is_closing.load(SeqCst).then(|| now + GOODBYE_MAX);
-        let deadline = goodbye.unwrap_or(give_up);
-        dial::to_core(&self.node, &self.session, self.core, &self.hello, deadline).await
+        let is_closing = self.is_closing.load(SeqCst);
+        let deadline = if is_closing { now + GOODBYE_MAX } else { give_up };
+        dial::to_core(&self.node, &self.stay, self.core, &self.hello, deadline, is_closing).await
     }
 
     /// Draws the consequences of a failure for the calls under way. Says whether to try again, after a pause:
     /// calls that will have no patience left then are given up now, for a reason that is known.
     fn failed(&self, failure: Failure, pause: Duration) -> bool {
         tracing::debug!(core = self.core, ?failure, "a connection failed");
-        let is_closing = self.is_closing.load(SeqCst);
-        self.answering(|in_flight, answers| match failure {
-            _ if is_closing => {
-                // The goodbye was lost; the lease ends what the session holds.
+        if self.is_closing.load(SeqCst) {
+            // The goodbye was lost. If it is again, the lease ends what the session holds.
+            if self.goodbyes_left.fetch_sub(1, SeqCst) == 1 {
                 self.owes_goodbye.store(false, SeqCst);
-                false
             }
+            return false;
+        }
+        match failure {
             Failure::OtherIncarnation => {
-                let told = in_flight.end_calls(|delivery| delivery.session_ended(), answers);
-                self.session.end(told);
-                in_flight.end(CallError::SessionExpired);
-                false
+                let trouble_since = self.in_flight().trouble_since();
+                if let Some(home) = self.home.upgrade() {
+                    home.follow(&self.stay, trouble_since);
+                }
+                // Most often this lane is closed now. If not, the node was restarted again, or this session is being let go.
+                self.give_up(pause, "the node was restarted again and again");
             }
             Failure::Final(text) => {
-                in_flight.end_calls(|delivery| delivery.given_up(text.clone()), answers);
-                true
+                self.answering(|in_flight, answers| {
+                    in_flight.end_calls(|delivery| delivery.given_up(text.clone()), answers)
+                });
             }
-            Failure::Passing(text) => {
-                in_flight.give_up(Instant::now() + pause, self.node.settings.retry_for, &text, answers);
-                true
-            }
-        })
+            Failure::Passing(text) => self.give_up(pause, &text),
+        }
+        true
+    }
+
+    fn give_up(&self, pause: Duration, why: &str) {
+        let retry_for = self.node.settings.retry_for;
+        self.answering(|in_flight, answers| {
+            in_flight.give_up(Instant::now() + pause, retry_for, why, answers)
+        });
     }
 
     /// Sleeps for so long, or until the lane is closed.
@@ -263,16 +315,34 @@ impl Lane {
             end = self.write(&mut writer) => end,
             end = self.watch() => end,
         };
-        if matches!(end, End::Closed) {
-            // Answers that nobody reads would reset the connection, and the goodbye might be lost with it.
-            let read_to_end = async {
-                socket.shutdown().await?;
-                while socket.read(&mut [0; 1024]).await? > 0 {}
-                Ok::<_, std::io::Error>(())
-            };
-            let _ = timeout(GOODBYE_MAX, read_to_end).await;
+        match end {
+            End::Closed if self.says_goodbye() => self.see_off(socket, received).await,
+            end => end,
         }
-        end
+    }
+
+    /// Waits for the answer to the heartbeat behind a goodbye, which says that the goodbye was read.
+    async fn see_off(&self, socket: &mut TcpStream, received: &mut dial::Received) -> End {
+        let mut was_heard = false;
+        let answer = async {
+            while !was_heard {
+                received.more(socket).await?;
+                received.frames(FRAME_BYTES_MAX, |frame| {
+                    was_heard |= matches!(frame, Frame::Alive { .. });
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        };
+        match timeout(GOODBYE_MAX, answer).await {
+            Ok(Ok(())) => {
+                // The connection ends in order.
+                let _ = socket.shutdown().await;
+                End::Closed
+            }
+            Ok(Err(failure)) => End::Failed(failure),
+            Err(_) => End::Failed(Failure::Passing("no answer to a goodbye".to_owned())),
+        }
     }
 
     async fn read(
@@ -310,6 +380,7 @@ impl Lane {
                     return End::Closed;
                 }
                 Frame::Goodbye.encode(&mut batch);
+                Frame::Heartbeat.encode(&mut batch);
             } else if !self.in_flight().take(&mut batch) {
                 self.changed.notified().await;
                 continue;
@@ -342,7 +413,7 @@ impl Lane {
                 }
                 Some(at) => sleep_until(at.into()).await,
                 // Soon enough to be in time for whatever begins meanwhile.
-                None => sleep(patience.min(self.session.incarnation.heartbeat_every())).await,
+                None => sleep(patience.min(self.stay.incarnation.heartbeat_every())).await,
             }
         }
     }

@@ -14,9 +14,11 @@
 //! A future that is dropped cancels its call, if that waits in its object. Its slot is used again when the node
 //! has answered, so a late answer is never taken for another call's.
 //!
+//! When the node is restarted, all calls under way of a session move to lanes of its new incarnation at one moment, so that
+//! those of one object stay in their order.
+//!
 //! Handles may be used on any executor. The connections are tasks of the tokio runtime in which
-//! [`AsyncRemote::connect`] was called; when it ends, calls do. A session in which no call was sent yet is not
-//! replaced unnoticed when its node was restarted, as a blocking one is: its first call ends as `SessionExpired`.
+//! [`AsyncRemote::connect`] was called; when it ends, calls do.
 
 mod answer;
 mod dial;
@@ -30,8 +32,8 @@ use crate::remote::{
     check_address, frames,
     node::{Incarnation, Node},
     outcome::Failure,
-    session::{Session, random_id},
-    succession::{HasSession, Succession},
+    session::Session,
+    succession::Succession,
 };
 use abide_net::{
     CallError, Request,
@@ -61,8 +63,8 @@ impl AsyncRemote {
     pub async fn connect(address: &str, options: &RemoteOptions) -> Result<AsyncRemote, CallError> {
         let settings = options.resolve()?;
         check_address(address)?;
-        let id = random_id();
-        let hello = frames::hello(id, settings.lease_ms);
+        let session = Session::new();
+        let hello = frames::hello(&session, settings.lease_ms);
         let (mut backoff, patience) = (Backoff::new(), Patience::new(Instant::now(), settings.retry_for));
         let (reached_at, stream, welcome) = loop {
             let deadline = patience.ends().min(Instant::now() + settings.connect_timeout);
@@ -77,23 +79,20 @@ impl AsyncRemote {
         };
         let node = Node::new(address.to_owned(), settings, Incarnation::new(reached_at, &welcome));
         let node = Arc::new(node);
-        let session = LiveSession::new(&node, Session::with_id(id, node.latest()));
-        if let Some(lane) = session.lane(welcome.core.into()) {
-            lane.adopt(stream);
-        }
+        let session = LiveSession::new(&node, session, Handle::current());
+        session.adopt(welcome.core.into(), stream);
         Ok(AsyncRemote { node, sessions: Succession::new(session), runtime: Handle::current() })
     }
 
     fn start(&self, request: &Request<'_>) -> Result<Answer, CallError> {
-        let session = self.sessions.get(|| LiveSession::new(&self.node, Session::new(self.node.latest())))?;
+        let next = || LiveSession::new(&self.node, Session::new(), self.runtime.clone());
+        let session = self.sessions.get(next)?;
         if self.node.settings.heartbeats {
-            session.keep_alive(&self.runtime);
+            session.keep_alive();
         }
-        let route = session.session().incarnation.route(request)?;
-        let lane = session.lane(route.core).expect("each core has a lane").clone();
         let (answer, outcome) = oneshot::channel();
-        let name = lane.start(&self.runtime, request, route, answer)?;
-        Ok(Answer { name, lane, outcome, is_over: false, session })
+        let name = session.start(request, answer)?;
+        Ok(Answer { name, outcome, is_over: false, session })
     }
 }
 

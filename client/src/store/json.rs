@@ -10,7 +10,7 @@ impl Store {
     ///
     /// Methods that every object has (`exists`, `info`, `create`, `delete`) can be called on each type.
     /// Without `creation` an absent object is created with its type's defaults, if it has such; with it, as
-    /// by a handle with arguments. Values are written as [`Value::to_json`](abide_net::Value::to_json) says.
+    /// by a handle with arguments. `replicas` says on how many nodes the object shall live, 0 for an ephemeral one. Values are written as [`Value::to_json`](abide_net::Value::to_json) says.
     /// An unknown type or method is `NoSuchMethod`, which names those that are known; arguments that do not
     /// fit are `BadArgument`.
     ///
@@ -18,7 +18,7 @@ impl Store {
     /// # use abide_client::Store;
     /// # fn main() -> Result<(), abide_client::CallError> {
     /// let store = Store::current()?;
-    /// let sum = store.call_json("AtomicLong", "visits", "add_and_get", vec![5.into()], None)?;
+    /// let sum = store.call_json("AtomicLong", "visits", "add_and_get", vec![5.into()], None, None)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -29,6 +29,7 @@ impl Store {
         method: &str,
         arguments: Vec<Json>,
         creation: Option<Vec<Json>>,
+        replicas: Option<u8>,
     ) -> Result<Json, CallError> {
         let info = known_type(type_name)?;
         let (method, is_own) = known_method(info, method)?;
@@ -51,6 +52,7 @@ impl Store {
             kind: method.kind,
             creation,
             epoch: 0,
+            replicas,
             arguments: &arguments,
         };
         self.caller.call(&request, &mut |bytes| result = (method.output_to_json)(bytes))?;

@@ -47,12 +47,12 @@ pub struct ListedObject {
 }
 
 /// Where a page of a listing begins. Stays good while objects come and go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListCursor {
     /// The shard that is looked at.
-    pub shard: u32,
-    /// Its own cursor.
-    pub position: u64,
+    shard: u32,
+    /// What the shard said where to go on, or nothing at its beginning.
+    position: Option<Vec<u8>>,
 }
 
 impl<M: Mode> StoreOf<M> {
@@ -72,11 +72,13 @@ impl<M: Mode> StoreOf<M> {
             let prefix = filter.prefix.clone();
             Ok(shard::ListObjects { type_id, prefix, cursor: cursor.position, limit })
         };
-        let caller = self.caller.clone();
-        Object::<M>::shard(self.caller.clone(), cursor.shard).call(make, move |page| {
+        let (caller, shard) = (self.caller.clone(), cursor.shard);
+        Object::<M>::shard(self.caller.clone(), shard).call(make, move |page| {
             let next = match page.next {
-                Some(position) => Some(ListCursor { position, ..cursor }),
-                None => next_shard(cursor.shard, M::shards(&caller)?),
+                Some(position) => Some(ListCursor { shard, position: Some(position) }),
+                None => {
+                    next_shard(shard, M::shards(&caller)?).map(|shard| ListCursor { shard, position: None })
+                }
             };
             Ok(Page { entries: page.entries.into_iter().map(listed).collect(), next })
         })
@@ -84,8 +86,8 @@ impl<M: Mode> StoreOf<M> {
 }
 
 impl Store {
-    /// The objects of the store, fetched [page by page](StoreOf::list_objects_page): all of one shard in the
-    /// order of their creation, then those of the next.
+    /// The objects of the store, fetched [page by page](StoreOf::list_objects_page): all of one shard in no particular
+    /// order, then those of the next.
     ///
     /// ```no_run
     /// # use abide_client::{ListFilter, Store};
@@ -100,13 +102,14 @@ impl Store {
     pub fn list_objects(&self, filter: ListFilter) -> Paged<ListedObject> {
         let store = self.clone();
         Paged::new(move |cursor: Option<&ListCursor>, limit| {
-            store.list_objects_page(&filter, cursor.copied().unwrap_or_default(), limit)
+            store.list_objects_page(&filter, cursor.cloned().unwrap_or_default(), limit)
         })
     }
 }
 
-fn next_shard(shard: u32, shards: u32) -> Option<ListCursor> {
-    Some(ListCursor { shard: shard + 1, position: 0 }).filter(|next| next.shard < shards)
+/// The shard to go on with after one that has been visited.
+pub(super) fn next_shard(shard: u32, shards: u32) -> Option<u32> {
+    Some(shard + 1).filter(|next| *next < shards)
 }
 
 fn listed(object: ObjectName) -> ListedObject {

@@ -1,9 +1,9 @@
 use super::*;
 use crate::handles::tests::{Brought, Fake, encoded};
-use abide_net::codec;
+use abide_net::{Value, codec};
 use abide_schema::{
     ObjectName, Page,
-    types::{map, shard},
+    types::{atomic_long, map, semaphore, shard},
 };
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
@@ -16,11 +16,12 @@ fn with_objects() -> Arc<Fake> {
             return encoded(&true);
         };
         let shard = call.shard.expect("a listing asks shards");
+        let cursor = cursor.map_or(0, |cursor| u64::from_le_bytes(cursor.try_into().unwrap()));
         let objects = (cursor + 1..=u64::from(shard) * 2).map(|n| (n, format!("{shard}/{n}")));
         let mut objects =
             objects.filter(|(_, key)| prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix)));
         let found: Vec<_> = objects.by_ref().take(limit.min(3) as usize).collect();
-        let next = objects.next().and(found.last().map(|(n, _)| *n));
+        let next = objects.next().and(found.last().map(|(n, _)| n.to_le_bytes().to_vec()));
         let type_id = type_id.unwrap_or(if shard == 1 { 9 } else { 0x8001 });
         encoded(&Page {
             entries: found.into_iter().map(|(_, key)| ObjectName { type_id, key }).collect(),
@@ -73,6 +74,12 @@ fn a_store_asks_each_shard_about_itself() {
             epoch: 7,
             program: "fake".to_owned(),
             uptime_ms: 5,
+            persistent_objects: 1,
+            persistence: "volatile".to_owned(),
+            bytes: 6,
+            bytes_max: 7,
+            persistent_bytes: 8,
+            persistent_bytes_max: 9,
         })
     });
     fake.shards.store(3, SeqCst);
@@ -103,7 +110,7 @@ fn sessions_and_addresses_are_those_of_the_caller() {
 fn methods_are_called_by_name_with_json() {
     let fake = Fake::answering(&Some(Value::text("before")));
     let store = Store::of(fake.clone());
-    let answer = store.call_json("Map", "m", "insert", vec![json!("key"), json!([1, 2])], None);
+    let answer = store.call_json("Map", "m", "insert", vec![json!("key"), json!([1, 2])], None, None);
     assert_eq!(answer, Ok(json!("before")));
     let value = Value::from_json(&json!([1, 2])).unwrap();
     fake.expect(map::Insert { key: Value::text("key"), value });
@@ -111,12 +118,13 @@ fn methods_are_called_by_name_with_json() {
     let fake = Fake::answering(&5_i64);
     let store = Store::of(fake.clone());
     let brought = |initial| codec::encode(&atomic_long::Creation { initial }).unwrap();
-    assert_eq!(store.call_json("AtomicLong", "x", "add_and_get", vec![json!(2)], None), Ok(json!(5)));
+    assert_eq!(store.call_json("AtomicLong", "x", "add_and_get", vec![json!(2)], None, None), Ok(json!(5)));
     let call = fake.calls().remove(0);
     assert_eq!(call.as_call(), Some(atomic_long::AddAndGet { delta: 2 }));
     assert_eq!(call.creation, Brought::IfAbsent(brought(0)));
-    store.call_json("AtomicLong", "x", "get", vec![], Some(vec![json!(3)])).unwrap();
-    assert_eq!(fake.calls()[0].creation, Brought::Exactly(brought(3)));
+    store.call_json("AtomicLong", "x", "get", vec![], Some(vec![json!(3)]), Some(1)).unwrap();
+    let call = fake.calls().remove(0);
+    assert_eq!((call.creation, call.replicas), (Brought::Exactly(brought(3)), Some(1)));
 }
 
 #[test]
@@ -126,7 +134,7 @@ fn methods_of_every_object_are_called_by_name_on_each_type() {
     for info in abide_schema::BUILT_IN {
         for method in ["exists", "delete", "create"] {
             assert_eq!(
-                store.call_json(info.name, "x", method, vec![], None),
+                store.call_json(info.name, "x", method, vec![], None, None),
                 Ok(json!(true)),
                 "{}",
                 info.name
@@ -138,7 +146,7 @@ fn methods_of_every_object_are_called_by_name_on_each_type() {
         let default = info.default_creation.map_or(Brought::Nothing, |encoded| Brought::IfAbsent(encoded()));
         assert_eq!(calls[2].creation, default);
     }
-    store.call_json("Semaphore", "s", "create", vec![], Some(vec![json!(3), json!(true)])).unwrap();
+    store.call_json("Semaphore", "s", "create", vec![], Some(vec![json!(3), json!(true)]), None).unwrap();
     let created = codec::encode(&semaphore::Creation { permits: 3, unowned: true }).unwrap();
     assert_eq!(fake.calls()[0].creation, Brought::Exactly(created));
 }
@@ -147,7 +155,8 @@ fn methods_of_every_object_are_called_by_name_on_each_type() {
 fn what_is_called_by_a_wrong_name_or_with_wrong_arguments_is_not_sent() {
     let fake = Fake::answering(&());
     let store = Store::of(fake.clone());
-    let call = |type_name, key, method, arguments| store.call_json(type_name, key, method, arguments, None);
+    let call =
+        |type_name, key, method, arguments| store.call_json(type_name, key, method, arguments, None, None);
     let text = |result: Result<serde_json::Value, CallError>| match result {
         Err(CallError::NoSuchMethod { name }) => name,
         other => panic!("{other:?}"),

@@ -8,7 +8,10 @@ use abide_net::{
     frame::{self, Frame, Next, RejectReason, Reply},
     limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX},
 };
-use abide_shards::{Event, shard::SessionId};
+use abide_shards::{
+    Event,
+    shard::{SessionId, SessionTerms},
+};
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
@@ -26,8 +29,8 @@ struct Connection {
     id: u64,
     socket: TcpStream,
     writer: mpsc::Sender<Vec<u8>>,
-    /// What its HELLO said: the session, and its lease in microseconds.
-    session: Option<(SessionId, u64)>,
+    /// What its HELLO said: the session, and its terms.
+    session: Option<(SessionId, SessionTerms)>,
 }
 
 /// Takes the connection into the node, and serves it in the background.
@@ -103,10 +106,12 @@ impl Connection {
                 let mut welcome = Vec::new();
                 Frame::Welcome(shared.welcome(self.core, lease_ms)).encode(&mut welcome);
                 self.obey(shared.choice(Moment::Hello { core: self.core }), &welcome)?;
-                self.session = Some((SessionId(hello.session), u64::from(lease_ms) * 1_000));
+                let terms =
+                    SessionTerms { lease_us: u64::from(lease_ms) * 1_000, is_seeded: hello.is_seeded };
+                self.session = Some((SessionId(hello.session), terms));
                 self.send(welcome);
             }
-            (Some((session, lease_us)), Frame::Call(call)) => {
+            (Some((session, terms)), Frame::Call(call)) => {
                 let core = self.core;
                 shared.seen().calls.push(SeenCall {
                     core,
@@ -119,7 +124,7 @@ impl Connection {
                     session: session.0,
                 });
                 self.obey(shared.choice(Moment::BeforeCall { core, call: &call }), &[])?;
-                let reply = shared.call(self.id, session, lease_us, call);
+                let reply = shared.call(self.id, session, terms, call);
                 self.obey(shared.choice(Moment::AfterCall { core, call: &call }), &reply)?;
                 self.send(reply);
                 self.obey(shared.choice(Moment::AfterReply { core, call: &call }), &[])?;

@@ -6,7 +6,7 @@ pub mod faults;
 mod node;
 
 pub use faults::{Act, Moment};
-pub use node::{Keep, NodeOptions, TestNode};
+pub use node::{NodeOptions, TestNode};
 
 use abide_client::RemoteOptions;
 use std::time::{Duration, Instant};

@@ -5,9 +5,11 @@ use super::{
     faults::{Act, Faults, Moment},
 };
 use abide_net::frame::{Call, Welcome};
+use abide_pmem::Persistence;
 use abide_shards::{
     Event, Outbox, Registry, Shard,
-    shard::{Origin, SavedObject, SessionId, ShardConfig},
+    regions::{DataOptions, Regions},
+    shard::{Limits, Origin, SessionId, SessionTerms, ShardConfig},
 };
 use std::{
     collections::HashMap,
@@ -20,6 +22,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tempfile::TempDir;
 
 /// How a node is set up.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct NodeOptions {
     pub frame_bytes_max: u32,
     /// The node's clock stands still but for [`TestNode::advance`].
     pub manual_clock: bool,
+    /// Objects and sessions are kept in a file, and are there again after a restart.
+    pub persistent: bool,
 }
 
 impl Default for NodeOptions {
@@ -40,15 +45,9 @@ impl Default for NodeOptions {
             lease: Duration::from_secs(10),
             frame_bytes_max: 32 << 20,
             manual_clock: false,
+            persistent: false,
         }
     }
-}
-
-/// What survives a restart. Sessions never do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    Objects,
-    Nothing,
 }
 
 /// A call as it arrived.
@@ -87,6 +86,7 @@ pub struct TestNode {
 pub(super) struct Shared {
     pub(super) options: Mutex<NodeOptions>,
     ip: IpAddr,
+    data: TempDir,
     ports: Mutex<Vec<u16>>,
     state: Mutex<State>,
     faults: Mutex<Faults>,
@@ -99,6 +99,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) epoch: u64,
+    regions: Option<Regions>,
     pub(super) shards: Vec<Shard>,
     pub(super) outbox: Outbox,
     /// Writers of the connections, which get whole frames; and the sockets, to be shut down.
@@ -118,6 +119,7 @@ impl TestNode {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let shared = Shared {
             ip: IpAddr::V4(Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))),
+            data: tempfile::tempdir().unwrap(),
             ports: Mutex::default(),
             state: Mutex::default(),
             faults: Mutex::new(Box::new(|_| Act::Go)),
@@ -135,6 +137,11 @@ impl TestNode {
     /// One core and four shards.
     pub fn small() -> TestNode {
         TestNode::start(NodeOptions::default())
+    }
+
+    /// The same with data that outlives it.
+    pub fn persistent() -> TestNode {
+        TestNode::start(NodeOptions { persistent: true, ..NodeOptions::default() })
     }
 
     /// Where its first core listens.
@@ -171,6 +178,16 @@ impl TestNode {
         self.seen().connections.iter().sum()
     }
 
+    /// Has the session end, as if its lease had: the next call of it is told.
+    pub fn end_session(&self, session: u128) {
+        self.shared.apply_everywhere(Event::Goodbye { session: SessionId(session) });
+    }
+
+    /// Whether a shard knows the session.
+    pub fn knows(&self, session: u128) -> bool {
+        self.shared.state().shards.iter().any(|shard| shard.knows(SessionId(session)))
+    }
+
     /// Lets time pass on the node's manual clock.
     pub fn advance(&self, duration: Duration) {
         self.shared.advanced_us.fetch_add(duration.as_micros() as u64, SeqCst);
@@ -205,32 +222,17 @@ impl TestNode {
         self.cut_all(); // what was accepted meanwhile
     }
 
-    /// Stops it and starts it again, in a new incarnation.
-    pub fn restart(&self, keep: Keep) {
+    /// Kills it and starts it again, in a new incarnation.
+    pub fn restart(&self) {
         let options = self.shared.options.lock().unwrap().clone();
-        self.restart_as(keep, options);
+        self.restart_as(options);
     }
 
     /// The same with other options. Cores that were there keep their ports.
-    pub fn restart_as(&self, keep: Keep, options: NodeOptions) {
+    pub fn restart_as(&self, options: NodeOptions) {
         self.stop();
-        let mut saved: Vec<SavedObject> = Vec::new();
-        {
-            let mut state = self.shared.state();
-            let mut outbox = Outbox::default();
-            for shard in state.shards.drain(..) {
-                saved.extend(shard.close(&mut outbox));
-            }
-        }
-        *self.shared.options.lock().unwrap() = options.clone();
+        *self.shared.options.lock().unwrap() = options;
         self.start_again();
-        if keep == Keep::Objects {
-            let mut state = self.shared.state();
-            for object in &saved {
-                let shard = abide_net::route::shard_of(object.name.type_id, &object.name.key, options.shards);
-                state.shards[shard as usize].restore(object).unwrap();
-            }
-        }
     }
 
     /// Forgets the cores' ports: they are others after the next start, but for the first one's.
@@ -238,7 +240,7 @@ impl TestNode {
         self.shared.ports.lock().unwrap().truncate(1);
     }
 
-    /// Begins to listen, with empty shards of a new epoch.
+    /// Begins to listen, in a new epoch, with what its data says.
     pub fn start_again(&self) {
         let options = self.shared.options.lock().unwrap().clone();
         let mut ports = self.shared.ports.lock().unwrap();
@@ -251,15 +253,31 @@ impl TestNode {
         *ports = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         drop(ports);
         {
-            let mut state = self.shared.state();
-            state.epoch += 1;
-            let config = |shard| ShardConfig {
-                shard,
-                epoch: state.epoch,
-                registry: Registry::built_in(),
-                started_us: 0,
+            let state = &mut *self.shared.state();
+            // As if killed: whatever the shards and the outbox had in ordinary memory is gone.
+            (state.shards, state.outbox, state.regions) = (Vec::new(), Outbox::default(), None);
+            let path = self.shared.data.path().join("data.abide");
+            let mut data = DataOptions::new(path, Persistence::ProcessCrash);
+            data.force_file_system = true;
+            let data = options.persistent.then_some(&data);
+            let regions =
+                Regions::open(data, Some(options.shards), options.shards, 1 << 30, state.epoch + 1).unwrap();
+            state.epoch = regions.epoch();
+            let open = |shard| {
+                Shard::open(ShardConfig {
+                    shard,
+                    epoch: regions.epoch(),
+                    registry: Registry::built_in(),
+                    started_us: self.shared.now_us(),
+                    ephemeral: regions.ephemeral(shard),
+                    persistent: regions.persistent(shard),
+                    persistent_by_default: options.persistent,
+                    persistence: regions.persistence(),
+                    limits: Limits::default(),
+                })
             };
-            state.shards = (0..options.shards).map(|shard| Shard::new(config(shard))).collect();
+            state.shards = (0..options.shards).map(|shard| open(shard).unwrap()).collect();
+            state.regions = Some(regions);
         }
         self.shared.seen().connections.resize(options.cores, 0);
         let stop = Arc::new(AtomicBool::new(false));
@@ -335,7 +353,13 @@ impl Shared {
 
     /// Makes a call, and sends the answers that it causes, but for the one to this connection: that is
     /// returned.
-    pub(super) fn call(&self, connection: u64, session: SessionId, lease_us: u64, call: Call<'_>) -> Vec<u8> {
+    pub(super) fn call(
+        &self,
+        connection: u64,
+        session: SessionId,
+        terms: SessionTerms,
+        call: Call<'_>,
+    ) -> Vec<u8> {
         let origin = Origin { core: 0, connection };
         let now_us = self.now_us();
         let state = &mut *self.state();
@@ -343,7 +367,7 @@ impl Shared {
             return Vec::new(); // it was cut, and this may be another incarnation
         }
         let Some(shard) = state.shards.get_mut(call.shard as usize) else { return Vec::new() };
-        shard.apply(now_us, Event::Call { origin, session, lease_us, call }, &mut state.outbox);
+        shard.apply(now_us, Event::Call { origin, session, terms, call }, &mut state.outbox);
         state.deliver(Some((connection, call.slot, call.sequence)))
     }
 
@@ -361,6 +385,9 @@ impl State {
     /// Hands answers to the connections' writers; but the one to this call is returned.
     fn deliver(&mut self, but: Option<(u64, u32, u64)>) -> Vec<u8> {
         let mut kept = Vec::new();
+        for shard in &mut self.shards {
+            shard.commit(&mut self.outbox).unwrap();
+        }
         for reply in self.outbox.replies() {
             let frame = self.outbox.frame(reply);
             if but == Some((reply.origin.connection, reply.slot, reply.sequence)) {

@@ -255,6 +255,14 @@ impl Caller for Nowhere {
         Ok(Arc::new(Nowhere(self.0)))
     }
 
+    fn seeded_session(&self, _: u128) -> Result<Arc<dyn Caller>, CallError> {
+        self.new_session()
+    }
+
+    fn end_session(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
     fn address(&self) -> Option<String> {
         self.0.map(str::to_owned)
     }

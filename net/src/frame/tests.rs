@@ -121,7 +121,7 @@ fn a_frame_of_4_gib_is_refused_from_its_prefix_alone() {
 #[test]
 fn strangers_and_other_versions_are_told_apart() {
     let mut bytes = Vec::new();
-    Frame::Hello(Hello { session: 1, lease_ms: 0 }).encode(&mut bytes);
+    Frame::Hello(Hello { session: 1, lease_ms: 0, is_seeded: true }).encode(&mut bytes);
     assert!(bytes.len() <= HELLO_BYTES_MAX);
     let mut other = bytes.clone();
     other[13] = 9;
@@ -145,14 +145,15 @@ fn the_documented_layout_is_the_layout() {
         slot: 6,
         sequence: 7,
         epoch: 8,
+        replicas: Some(9),
         key: "key",
         creation: Some((b"new", true)),
         arguments: b"arguments",
     })
     .encode(&mut bytes);
     let expected = [
-        &[51, 0, 0, 0, 3, 1 | 4 | 8, 1, 2, 3, 4, 5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0][..],
-        &[8, 0, 0, 0, 0, 0, 0, 0, 3, 0, 3, 0, 0, 0],
+        &[52, 0, 0, 0, 3, 1 | 4 | 8 | 16, 1, 2, 3, 4, 5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0][..],
+        &[8, 0, 0, 0, 0, 0, 0, 0, 3, 0, 3, 0, 0, 0, 9],
         b"keynewarguments",
     ]
     .concat();

@@ -6,7 +6,9 @@ use crate::{
     layout::{STATE, SUPERBLOCK_COPY},
     mem::{LINE, WORD},
     sim::Sim,
-    types::{Bytes, List, Map, Register, SortedMap, TypeError, commands::Commands, completions::*},
+    types::{
+        Bytes, Directory, List, Map, Register, SortedMap, TypeError, commands::Commands, completions::*,
+    },
 };
 
 /// Where things are in a region that holds some of everything.
@@ -149,6 +151,26 @@ fn each_kind_of_damage_is_named_with_its_place() {
     assert!(found.iter().any(|found| found.kind == Kind::Garbage), "{found:?}");
     let report = check_memory(image(heap), &[UnnamedRoot { shard: 9, offset: 8 }]);
     assert!(matches!(report.findings[..], [Finding { kind: Kind::Value, offset: 8, shard: Some(9), .. }]));
+}
+
+/// A value of an object of a directory, its bundle, and a root that is none.
+#[test]
+fn damage_below_a_directory_is_named_with_its_place() {
+    let sample = sample();
+    let root = sample.heap.index().create(9, b"objects", 0).unwrap().root;
+    let directory = Directory::at(root);
+    let bundle = sample.heap.atomically(0, |tx| directory.create(tx, b"object", 2)).unwrap().unwrap();
+    sample.heap.atomically(0, |tx| Bytes::at(bundle.root(1)).set(tx, &[7; 100])).unwrap();
+    sample.heap.mark_clean().unwrap();
+    let report = check_memory(image(&sample.heap), &[sample.unnamed]);
+    assert_eq!((report.findings, report.unattributed), (vec![], 0));
+    let mut bytes = 0;
+    crate::types::visit_root(&sample.heap.reader(0), bundle.root(1), &mut |owned| bytes = owned.offset)
+        .unwrap();
+    expect(&sample, bytes, Kind::Value, bytes, Some(0));
+    expect(&sample, bundle.at() + 2 * WORD, Kind::Value, bundle.at(), Some(0));
+    let found = after(&sample, |sim| sim.store(bundle.root(0), 99));
+    assert_eq!((found.len(), found[0].kind, found[0].offset), (1, Kind::Value, bundle.root(0)), "{found:?}");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use crate::{
     heap::View,
-    types::{Bytes, Kind, List, Map, SortedMap, TypeError},
+    types::{Bytes, Directory, Kind, List, Map, SortedMap, TypeError},
 };
 
-/// Elements of a list that are read at once.
+/// Elements of a list, and names of a directory, that are read at once.
 const PAGE: u64 = 64;
 
 /// Reads all that a root leads to, and forgets it. The root was visited already, so its kind is known.
@@ -24,6 +24,25 @@ pub(super) fn read<V: View>(view: &V, root: u64) -> Result<(), TypeError> {
             }
             Ok(())
         }
+        Some(Kind::Directory) => read_directory(view, Directory::at(root)),
+        // No root is of this one, as the visit has seen.
+        Some(Kind::Bundle) => Ok(()),
         Some(Kind::SortedMap) => SortedMap::at(root).range(view, ..)?.try_for_each(|pair| pair.map(drop)),
+    }
+}
+
+/// Reads the values of all names.
+fn read_directory<V: View>(view: &V, directory: Directory) -> Result<(), TypeError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = directory.page(view, after.as_deref(), PAGE as usize)?;
+        for root in page.entries.iter().flat_map(|(_, bundle)| bundle.fields()) {
+            // The visit has seen that none of them is a directory.
+            read(view, root)?;
+        }
+        match page.entries.into_iter().next_back() {
+            Some((name, _)) if !page.is_last => after = Some(name),
+            _ => return Ok(()),
+        }
     }
 }

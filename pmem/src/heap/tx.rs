@@ -158,6 +158,11 @@ impl<'t, M: Mem> Tx<'t, M> {
         &mut self.state.completion_hints
     }
 
+    /// ... to look at.
+    pub(crate) fn known_completions(&self) -> &CompletionHints {
+        &self.state.completion_hints
+    }
+
     /// What of the command ring was trimmed lately.
     pub(crate) fn trims(&mut self) -> &mut Trims {
         &mut self.state.trims

@@ -28,6 +28,7 @@
 //! **Not saved**: blocks that no name leads to, and values that an application made of words of its own instead of the types of
 //! this crate. The new region has an identity of its own, and ring slots of 4 KiB at least.
 
+mod directory;
 mod error;
 mod memory;
 mod report;
@@ -38,7 +39,7 @@ mod tests;
 mod values;
 
 pub use error::SalvageError;
-pub use report::{Damage, Outcome, SalvageReport, SavedObject, SavedShard};
+pub use report::{Damage, Outcome, SalvageReport, SavedBundles, SavedObject, SavedShard};
 
 use crate::{
     Heap, Mapping, Persistence, RegionOptions,

@@ -45,6 +45,19 @@ impl Outcome {
     }
 }
 
+/// How much of a directory's bundles is in the new region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SavedBundles {
+    /// Those of which all values are whole.
+    pub whole: u64,
+    /// Those of which some values are missing, or are there in part.
+    pub partial: u64,
+    /// Names whose bundle cannot be found: they are not in the new region.
+    pub lost: u64,
+    /// Values that are missing, or are there in part. They are empty in the new region if nothing was saved.
+    pub values_damaged: u64,
+}
+
 /// An object that the damaged region has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedObject {
@@ -60,8 +73,10 @@ pub struct SavedObject {
     pub root: u64,
     /// What its value is made of. `None` if nothing was ever stored in it, or if its root is damaged.
     pub kind: Option<Kind>,
-    /// How much of it was saved.
+    /// How much of it was saved. Of a directory, the entries are its names, those included whose values were saved in part.
     pub outcome: Outcome,
+    /// Of a directory: what became of its bundles.
+    pub bundles: Option<SavedBundles>,
     /// Whether checksums say that what was saved is what was stored last. Where not, either the format has no checksum for all of it:
     /// lists, and which tree a sorted map's root names, and objects that are empty; or the region as a whole may be older than what was
     /// acknowledged, see [`SalvageReport::is_current`] and [`SavedShard::is_current`].

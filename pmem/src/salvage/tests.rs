@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    Geometry, Region, View,
+    Geometry, Region, Tx, View,
     types::{
-        Bytes, Kind, List, Map, Register, ShortBytes, SortedMap,
+        Bundle, Bytes, Directory, Kind, List, Map, Register, ShortBytes, SortedMap,
         commands::Commands,
         completions::{Arrival, CompletionError, Completions},
         visit_root,
@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fs};
 mod damage;
 mod random;
 
-const BYTES: u64 = 320 << 10;
+const BYTES: u64 = 416 << 10;
 const SHARDS: u32 = 3;
 
 /// What an object holds.
@@ -27,6 +27,7 @@ enum Content {
     Map(BTreeMap<Vec<u8>, Vec<u8>>),
     List(Vec<Vec<u8>>),
     SortedMap(BTreeMap<Vec<u8>, Vec<u8>>),
+    Directory(BTreeMap<Vec<u8>, Vec<Content>>),
 }
 
 /// All that a region has, by type number and name.
@@ -71,6 +72,13 @@ fn content<V: View>(view: &V, root: u64) -> Content {
         Kind::SortedMap => {
             Content::SortedMap(SortedMap::at(root).range(view, ..).unwrap().map(Result::unwrap).collect())
         }
+        Kind::Directory => {
+            let page = Directory::at(root).page(view, None, usize::MAX).unwrap();
+            assert!(page.is_last);
+            let held = |bundle: Bundle| bundle.fields().map(|root| content(view, root)).collect();
+            Content::Directory(page.entries.into_iter().map(|(name, bundle)| (name, held(bundle))).collect())
+        }
+        Kind::Bundle => panic!("no root is of this kind"),
     }
 }
 
@@ -124,6 +132,7 @@ fn fill(region: &Region, shard: u32) {
     let (number, short, text, long) = (create("number"), create("short"), create("text"), create("long"));
     let (map, list, sorted) = (create("map"), create("list"), create("sorted"));
     create("empty");
+    fill_directory(region, shard, create("objects"));
     heap.atomically(shard, |tx| Register::at(number).set(tx, 1u64 << 40 | u64::from(shard))).unwrap();
     let bytes = ShortBytes::new(b"thirteen of 16").unwrap();
     heap.atomically(shard, |tx| Register::at(short).set(tx, bytes)).unwrap();
@@ -161,6 +170,28 @@ fn fill(region: &Region, shard: u32) {
                 })
                 .unwrap();
             }
+        }
+    }
+}
+
+/// Nine names, each with a number, bytes, a list and a map.
+fn fill_directory(region: &Region, shard: u32, root: u64) {
+    let directory = Directory::at(root);
+    for i in 0..9u8 {
+        let run = |block: &mut dyn FnMut(&mut Tx<'_, Mapping>) -> Result<(), TypeError>| {
+            region.heap().atomically(shard, |tx| block(tx)).unwrap();
+        };
+        let mut bundle = None;
+        run(&mut |tx| {
+            bundle = directory.create(tx, format!("object {i}").as_bytes(), 4)?;
+            Ok(())
+        });
+        let bundle = bundle.expect("a new name");
+        run(&mut |tx| Register::at(bundle.root(0)).set(tx, u64::from(i)));
+        run(&mut |tx| Bytes::at(bundle.root(1)).set(tx, &[i; 100]));
+        for element in 0..6 {
+            run(&mut |tx| List::at(bundle.root(2)).push_back(tx, &[element; 20]));
+            run(&mut |tx| Map::at(bundle.root(3)).insert(tx, &[i, element], &[element; 20]).map(drop));
         }
     }
 }
@@ -276,8 +307,8 @@ fn all_of_a_region_without_damage_is_saved_whether_or_not_it_was_closed() {
         assert_eq!(all, sample.all);
         assert!(report.is_complete() && report.is_current, "{report:?}");
         assert_eq!(report.whole(), sample.all.objects.len() as u64);
-        // Empty objects, lists and sorted maps.
-        assert_eq!(report.unverified(), 4 * u64::from(SHARDS));
+        // Empty objects, lists and sorted maps, and directories with lists.
+        assert_eq!(report.unverified(), 5 * u64::from(SHARDS));
         assert!(report.shards.iter().all(|shard| !shard.commands_moved && shard.is_current));
     }
 }

@@ -28,28 +28,15 @@ pub(super) fn save<V: View>(
     let Entry { root, shard, type_number, .. } = entry;
     let mut salvage = Salvage::new(budget);
     let mut copy = Copy { view, root, shard, type_number, name: &name, target, new_root: None };
-    let head = view.word(root);
-    let kind = Kind::from_number(head & 0xffff);
+    let kind = Kind::from_number(view.word(root) & 0xffff).filter(|&kind| kind != Kind::Bundle);
     let mut is_verified = true;
-    let counts = match kind {
-        Some(Kind::Register) => copy.register(&mut salvage)?,
-        Some(Kind::Bytes) => copy.bytes(&mut salvage, &mut is_verified)?,
-        Some(Kind::Map) => copy.map(&mut salvage)?,
-        // These two have no check there, but nothing else stands in the word either.
-        Some(Kind::List | Kind::SortedMap) if head > 0xffff => damaged_root(&mut salvage, root),
-        Some(Kind::List) => {
-            is_verified = false;
-            copy.list(&mut salvage)?
-        }
-        Some(Kind::SortedMap) => {
-            is_verified = false;
-            copy.sorted_map(&mut salvage)?
-        }
-        None if (0..ROOT_WORDS as u64).all(|word| view.word(root + word * WORD) == 0) => {
-            is_verified = false;
-            Counts { saved: 0, expected: Some(0) }
-        }
-        None => damaged_root(&mut salvage, root),
+    let mut bundles = None;
+    let counts = if kind == Some(Kind::Directory) {
+        let (counts, saved) = copy.directory(&mut salvage, &mut is_verified)?;
+        bundles = Some(saved);
+        counts
+    } else {
+        copy.value(&mut salvage, &mut is_verified)?
     };
     let outcome = Outcome::of(counts, salvage.damage_count);
     if outcome != Outcome::Lost {
@@ -64,6 +51,7 @@ pub(super) fn save<V: View>(
         root,
         kind,
         outcome,
+        bundles,
         is_verified,
         damage,
         damage_count,
@@ -75,19 +63,50 @@ fn damaged_root(salvage: &mut Salvage<'_>, root: u64) -> Counts {
     Counts::default()
 }
 
-struct Copy<'c, V> {
-    view: &'c V,
-    root: u64,
-    shard: u32,
-    type_number: u16,
-    name: &'c [u8],
-    target: &'c Target,
-    new_root: Option<u64>,
+pub(super) struct Copy<'c, V> {
+    pub(super) view: &'c V,
+    pub(super) root: u64,
+    pub(super) shard: u32,
+    pub(super) type_number: u16,
+    pub(super) name: &'c [u8],
+    pub(super) target: &'c Target,
+    pub(super) new_root: Option<u64>,
 }
 
 impl<V: View> Copy<'_, V> {
+    /// Copies a value of any type but a directory.
+    pub(super) fn value(
+        &mut self,
+        salvage: &mut Salvage<'_>,
+        is_verified: &mut bool,
+    ) -> Result<Counts, SalvageError> {
+        let (view, root) = (self.view, self.root);
+        let head = view.word(root);
+        Ok(match Kind::from_number(head & 0xffff) {
+            Some(Kind::Register) => self.register(salvage)?,
+            Some(Kind::Bytes) => self.bytes(salvage, is_verified)?,
+            Some(Kind::Map) => self.map(salvage)?,
+            // These two have no check there, but nothing else stands in the word either.
+            Some(Kind::List | Kind::SortedMap) if head > 0xffff => damaged_root(salvage, root),
+            Some(Kind::List) => {
+                *is_verified = false;
+                self.list(salvage)?
+            }
+            Some(Kind::SortedMap) => {
+                *is_verified = false;
+                self.sorted_map(salvage)?
+            }
+            None if (0..ROOT_WORDS as u64).all(|word| view.word(root + word * WORD) == 0) => {
+                *is_verified = false;
+                Counts { saved: 0, expected: Some(0) }
+            }
+            // A directory has no place in a directory.
+            None | Some(Kind::Bundle | Kind::Directory) => damaged_root(salvage, root),
+        })
+    }
+
     /// The root in the new region.
-    fn new_root(&mut self) -> Result<u64, SalvageError> {
+    pub(super) fn new_root(&mut self) -> Result<u64, SalvageError> {
         if let Some(root) = self.new_root {
             return Ok(root);
         }
@@ -145,7 +164,7 @@ impl<V: View> Copy<'_, V> {
 
     fn map(&mut self, salvage: &mut Salvage<'_>) -> Result<Counts, SalvageError> {
         let (view, root) = (self.view, self.root);
-        let counts = map::salvage(view, root, salvage, &mut |entry| {
+        let counts = map::salvage(view, Map::at(root), salvage, &mut |entry| {
             let new = Map::at(self.new_root()?);
             self.target.run(self.shard, |tx| new.insert(tx, &entry.key, &entry.value).map(drop))
         })?;
@@ -189,7 +208,7 @@ impl<V: View> Copy<'_, V> {
     }
 
     /// Makes the new root that of an empty value of its type, and not that of one in which nothing was ever stored.
-    fn leave_empty(&mut self, put: Step, take: Step) -> Result<(), SalvageError> {
+    pub(super) fn leave_empty(&mut self, put: Step, take: Step) -> Result<(), SalvageError> {
         let root = self.new_root()?;
         self.target.run(self.shard, |tx| put(tx, root))?;
         self.target.run(self.shard, |tx| take(tx, root))

@@ -4,7 +4,7 @@
 //! is in the list: the next body's offset, and the body's kind in the low 16 bits. Each call of [`collect`] frees a bounded part of the
 //! first body. A crash loses nothing: the list is made of words like any other.
 
-use super::{Kind, Owned, TypeError, bytes, list, map, sorted_map};
+use super::{Kind, Owned, TypeError, bytes, directory, list, map, sorted_map};
 use crate::{
     heap::{HeapError, SHARD_GARBAGE, Tx, View},
     mem::{Mem, WORD},
@@ -52,7 +52,7 @@ pub fn collect<M: Mem>(tx: &mut Tx<'_, M>, blocks: u32) -> Result<bool, TypeErro
     Ok(tx.word(head) != 0)
 }
 
-/// Frees a part of a body. Says whether all of it is free.
+/// Frees a part of a body. Says whether all of it is free; then nothing was put on the list, on which the body is first still.
 fn free_some<M: Mem>(tx: &mut Tx<'_, M>, kind: u64, body: u64, blocks: u32) -> Result<bool, TypeError> {
     // Each block costs up to ten words of the record.
     let blocks = blocks.clamp(1, (tx.words_max() as u32 / 16).max(1));
@@ -61,6 +61,8 @@ fn free_some<M: Mem>(tx: &mut Tx<'_, M>, kind: u64, body: u64, blocks: u32) -> R
         Some(Kind::Map) => map::free_some(tx, body, blocks),
         Some(Kind::List) => list::free_some(tx, body, blocks),
         Some(Kind::SortedMap) => sorted_map::free_some(tx, body, blocks),
+        Some(Kind::Bundle) => directory::free_some_of_bundle(tx, body, blocks),
+        Some(Kind::Directory) => directory::free_some(tx, body, blocks),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
     }
 }
@@ -94,6 +96,8 @@ fn visit_body<V: View>(
         Some(Kind::Map) => map::visit_garbage(view, body, visit),
         Some(Kind::List) => list::visit_body(view, body, visit),
         Some(Kind::SortedMap) => sorted_map::visit_body(view, body, visit),
+        Some(Kind::Bundle) => directory::visit_bundle(view, body, visit),
+        Some(Kind::Directory) => directory::visit_garbage(view, body, visit),
         _ => Err(HeapError::Corrupt { offset: body + WORD }.into()),
     }
 }

@@ -13,7 +13,7 @@ mod blob;
 pub mod bytes;
 pub mod commands;
 pub mod completions;
-mod directory;
+pub(crate) mod directory;
 pub mod garbage;
 #[cfg(test)]
 pub(crate) mod kit;
@@ -30,7 +30,7 @@ mod testing;
 
 pub use blob::BLOB_BYTES_MAX;
 pub use bytes::Bytes;
-pub use directory::{Bundle, Directory};
+pub use directory::{BUNDLE_FIELDS_MAX, Bundle, Directory, DirectoryPage, NAME_MAX};
 pub use list::List;
 pub use map::Map;
 pub use register::{Integer, Register, Scalar, ShortBytes};
@@ -63,15 +63,26 @@ pub enum Kind {
     List = 4,
     /// A map in the order of its keys.
     SortedMap = 5,
+    /// Several values side by side. No root is of this type: it is that of discarded ones.
+    Bundle = 6,
+    /// Names, each with a bundle.
+    Directory = 7,
 }
 
 impl Kind {
     /// The kind with this number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Register, Self::Bytes, Self::Map, Self::List, Self::SortedMap]
-            .into_iter()
-            .find(|&kind| kind as u64 == number)
+        const ALL: [Kind; 7] = [
+            Kind::Register,
+            Kind::Bytes,
+            Kind::Map,
+            Kind::List,
+            Kind::SortedMap,
+            Kind::Bundle,
+            Kind::Directory,
+        ];
+        ALL.into_iter().find(|&kind| kind as u64 == number)
     }
 }
 
@@ -104,6 +115,18 @@ pub enum TypeError {
     /// The command ring does not do it.
     #[error(transparent)]
     Command(commands::CommandError),
+    /// A name is empty, or longer than it can be.
+    #[error("a name of {bytes} bytes; it must have 1 to {NAME_MAX}")]
+    BadName {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A bundle cannot have so many values.
+    #[error("a bundle of {count} values; it must have 1 to {BUNDLE_FIELDS_MAX}")]
+    BadCount {
+        /// How many were asked for.
+        count: u32,
+    },
     /// There is nothing at that position.
     #[error("position {position} of a value of {len}")]
     OutOfBounds {
@@ -156,14 +179,44 @@ pub(crate) fn is_fresh<V: View>(view: &V, root: u64, kind: Kind) -> Result<bool,
 /// # Errors
 /// As [`Persistent::visit`].
 pub fn visit_root<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) -> Result<(), TypeError> {
-    match Kind::from_number(view.word(root) & 0xffff) {
+    match root_kind(view, root)? {
+        None | Some(Kind::Bundle) => Ok(()),
         Some(Kind::List) => List::visit(view, root, visit),
         Some(Kind::SortedMap) => SortedMap::visit(view, root, visit),
-        None if view.word(root) == 0 => Ok(()),
         Some(Kind::Register) => Register::<u64>::visit(view, root, visit),
         Some(Kind::Bytes) => Bytes::visit(view, root, visit),
         Some(Kind::Map) => Map::visit(view, root, visit),
-        None => Err(HeapError::Corrupt { offset: root }.into()),
+        Some(Kind::Directory) => Directory::visit(view, root, visit),
+    }
+}
+
+/// Which type the value at a root is of; `None` if nothing was ever stored there. Never [`Kind::Bundle`].
+///
+/// # Errors
+/// [`HeapError::Corrupt`] if it cannot be one.
+pub fn root_kind<V: View>(view: &V, root: u64) -> Result<Option<Kind>, TypeError> {
+    match view.word(root) {
+        0 => Ok(None),
+        head => match Kind::from_number(head & 0xffff) {
+            None | Some(Kind::Bundle) => Err(HeapError::Corrupt { offset: root }.into()),
+            kind => Ok(kind),
+        },
+    }
+}
+
+/// Makes the value at a root of any type empty, and the root one of zeros. Whatever is large goes to the shard's garbage list.
+///
+/// # Errors
+/// As [`Persistent::discard`]; [`HeapError::Corrupt`] if the root is of no type.
+pub fn discard_root<M: Mem>(tx: &mut Tx<'_, M>, root: u64) -> Result<(), TypeError> {
+    match root_kind(tx, root)? {
+        None | Some(Kind::Bundle) => Ok(()),
+        Some(Kind::Register) => Register::<u64>::discard(tx, root),
+        Some(Kind::Bytes) => Bytes::discard(tx, root),
+        Some(Kind::Map) => Map::discard(tx, root),
+        Some(Kind::List) => List::discard(tx, root),
+        Some(Kind::SortedMap) => SortedMap::discard(tx, root),
+        Some(Kind::Directory) => Directory::discard(tx, root),
     }
 }
 

@@ -249,6 +249,11 @@ impl Costs {
         Self::sorted(&self.words)[self.words.len() / 2]
     }
 
+    /// ... at least.
+    pub(super) fn min_words(&self) -> usize {
+        Self::sorted(&self.words)[0]
+    }
+
     /// ... and at most.
     pub(super) fn max_words(&self) -> usize {
         Self::sorted(&self.words)[self.words.len() - 1]

@@ -4,6 +4,7 @@
 //! that the project stands on.
 
 mod bytes;
+mod directory;
 mod growth;
 mod heap;
 mod index;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Box<dyn Explorable>> {
         Box::new(Values::<register::Pair>::default()),
         Box::new(Values::<bytes::ByteArray>::default()),
         Box::new(Values::<map::HashMap>::default()),
+        Box::new(Values::<directory::Objects>::default()),
         Box::new(Ordered),
     ]
 }

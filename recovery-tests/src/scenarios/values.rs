@@ -1,4 +1,4 @@
-//! Persistent values in a shard: a register, a byte array and a hash map, with a writer, and with readers beside it.
+//! Persistent values in a shard: a register, a byte array, a hash map and a directory, with a writer, and with readers beside it.
 //!
 //! One value hangs below a root in a block of its own. Writers make batches of failure-atomic blocks and answer after the commit;
 //! readers read without locks, and what they saw counts in the history like everything else.

@@ -44,11 +44,13 @@ pub struct TypeInfo {
     pub doc: &'static str,
     /// The arguments that create it: names and types.
     pub creation: &'static [(&'static str, &'static str)],
+    /// What a creation argument is when it is left out, in JSON; nothing for those that must be given. In their order.
+    pub creation_defaults: fn() -> Vec<Option<serde_json::Value>>,
     /// The encoded arguments that it is created with when a caller gives none, if it has such.
     pub default_creation: Option<fn() -> Vec<u8>>,
     /// Its methods.
     pub methods: &'static [MethodInfo],
-    /// Encodes creation arguments from JSON, in order.
+    /// Encodes creation arguments from JSON, in order. Those with a default at the end may be left out.
     pub creation_from_json: fn(Vec<serde_json::Value>) -> Result<Vec<u8>, CallError>,
     /// Turns encoded creation arguments into JSON.
     pub creation_to_json: fn(&[u8]) -> Result<serde_json::Value, CallError>,
@@ -96,8 +98,17 @@ pub mod json {
 
     /// Arguments by position. Missing ones are null, which only an optional argument accepts.
     pub fn encode<T: Serialize + DeserializeOwned>(
+        given: Vec<Value>,
+        names: &[(&str, &str)],
+    ) -> Result<Vec<u8>, CallError> {
+        encode_with_defaults::<T>(given, names, Vec::new())
+    }
+
+    /// The same; a missing one that has a default is that.
+    pub fn encode_with_defaults<T: Serialize + DeserializeOwned>(
         mut given: Vec<Value>,
         names: &[(&str, &str)],
+        mut defaults: Vec<Option<Value>>,
     ) -> Result<Vec<u8>, CallError> {
         if given.len() > names.len() {
             return Err(CallError::bad_argument(format!(
@@ -106,12 +117,19 @@ pub mod json {
                 given.len()
             )));
         }
-        let needed = names[given.len()..].iter().find(|(_, kind)| !kind.starts_with("Option"));
-        let missing = needed.map(|(name, kind)| format!(" (is {name}: {kind} missing?)"));
-        given.resize(names.len(), Value::Null);
+        defaults.resize(names.len(), None);
+        let mut left_out = names.iter().zip(&defaults).skip(given.len());
+        let needed = left_out.find(|((_, kind), default)| default.is_none() && !kind.starts_with("Option"));
+        let missing = needed.map(|((name, kind), _)| format!(" (is {name}: {kind} missing?)"));
+        given.extend(defaults.drain(given.len()..).map(Option::unwrap_or_default));
         let arguments: T = serde_json::from_value(Value::Array(given))
             .map_err(|error| CallError::bad_argument(format!("{error}{}", missing.unwrap_or_default())))?;
         Ok(codec::encode(&arguments)?)
+    }
+
+    /// A default, written as JSON.
+    pub fn default<T: Serialize>(value: T) -> Option<Value> {
+        Some(serde_json::to_value(value).expect("defaults can be written"))
     }
 
     /// A result, decoded and written as JSON.
@@ -184,6 +202,7 @@ macro_rules! object_type {
                 name: $name,
                 doc: concat!($($doc, "\n"),*),
                 creation: &[$((stringify!($field), stringify!($field_type))),*],
+                creation_defaults: || vec![$($crate::default_of!($field_type $(= $default)?)),*],
                 default_creation: $crate::default_creation!(Creation { $($field $(= $default)?),* }),
                 methods: &[$(
                     $crate::MethodInfo {
@@ -193,13 +212,13 @@ macro_rules! object_type {
                         kind: MethodKind::$kind,
                         arguments: &[$((stringify!($argument), stringify!($argument_type))),*],
                         output: $crate::first!($(stringify!($output),)? "()"),
-                                            arguments_from_json: |given| $crate::json::encode::<$struct>(
+                        arguments_from_json: |given| $crate::json::encode::<$struct>(
                             given, &[$((stringify!($argument), stringify!($argument_type))),*]),
-                                            output_to_json: $crate::json::decode::<$crate::first_type!($($output,)? ())>,
+                        output_to_json: $crate::json::decode::<$crate::first_type!($($output,)? ())>,
                     }
                 ),*],
-                            creation_from_json: |given| $crate::json::encode::<Creation>(
-                    given, &[$((stringify!($field), stringify!($field_type))),*]),
+                creation_from_json: |given| $crate::json::encode_with_defaults::<Creation>(
+                    given, INFO.creation, (INFO.creation_defaults)()),
                 creation_to_json: $crate::json::decode::<Creation>,
             };
 
@@ -288,6 +307,18 @@ macro_rules! answer {
         codec::encode_into(&$result, $out)?;
         Ok($crate::Progress::Done)
     }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! default_of {
+    ($type:ty = $default:expr) => {{
+        let default: $type = $default;
+        $crate::json::default(default)
+    }};
+    ($type:ty) => {
+        None
+    };
 }
 
 #[doc(hidden)]

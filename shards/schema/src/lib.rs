@@ -11,6 +11,7 @@
 //! (`abide-shards`) and how a call travels (`abide-net`, `abide-client`).
 
 mod declare;
+pub mod describe;
 mod numbers;
 mod parts;
 pub mod types;

@@ -42,7 +42,7 @@ struct Published {
 
 #[derive(Debug)]
 enum News {
-    Call(OwnedCall, Asker),
+    Call(Box<OwnedCall>, Asker),
     Cancel { slot: u32, sequence: u64 },
     Goodbye,
     Tick,
@@ -134,7 +134,7 @@ impl Combiner {
             }
             Ok(None) => {
                 let pending = Arc::new(Pending::of_this_thread());
-                let news = News::Call(OwnedCall::new(call), from);
+                let news = News::Call(Box::new(OwnedCall::new(call)), from);
                 self.publish(clock, from.session, Some(pending.clone()), news);
                 pending
             }
@@ -146,7 +146,7 @@ impl Combiner {
     /// Makes a call without waiting for its answer.
     pub(super) fn start(&self, clock: &Clock, from: Asker, call: &Call<'_>) -> Arc<Pending> {
         let pending = Arc::new(Pending::of_a_task());
-        let news = News::Call(OwnedCall::new(call), from);
+        let news = News::Call(Box::new(OwnedCall::new(call)), from);
         self.publish(clock, from.session, Some(pending.clone()), news);
         pending
     }

@@ -202,7 +202,8 @@ impl Caller for EmbeddedStore {
     fn call(&self, request: &Request<'_>, result: &mut dyn FnMut(&[u8])) -> Result<u64, CallError> {
         let (own, _kept_until_answered) = slots::next_of_this_thread();
         // A seeded session has one slot, in which its calls are numbered as in every run of its program.
-        let mut last = self.seeded.as_ref().map(|last| last.lock().unwrap_or_else(|error| error.into_inner()));
+        let mut last =
+            self.seeded.as_ref().map(|last| last.lock().unwrap_or_else(|error| error.into_inner()));
         let (slot, sequence) = match &mut last {
             None => (own.slot, own.sequence),
             Some(last) => {

@@ -386,16 +386,18 @@ mod in_a_file {
     fn a_full_store_says_so_and_deletes_make_room() {
         let folder = tempfile::tempdir().unwrap();
         let path = path_in(&folder);
-        let options = EmbeddedOptions {
-            shards: Some(1),
-            data_bytes_max: Some(24 << 20),
-            ..EmbeddedOptions::default()
-        };
+        let options =
+            EmbeddedOptions { shards: Some(1), data_bytes_max: Some(24 << 20), ..EmbeddedOptions::default() };
         let store = EmbeddedStore::open(&path, &options).unwrap();
         let bytes = abide_net::Bytes(vec![7; 1 << 20]);
         let set = |key: &str| {
             let creation = abide_schema::types::atomic_byte_array::Creation { initial: Default::default() };
-            call(&store, key, &abide_schema::types::atomic_byte_array::Set { bytes: bytes.clone() }, &creation)
+            call(
+                &store,
+                key,
+                &abide_schema::types::atomic_byte_array::Set { bytes: bytes.clone() },
+                &creation,
+            )
         };
         let mut stored = 0;
         let full = loop {
@@ -415,7 +417,8 @@ mod in_a_file {
                 ..request::<abide_schema::types::object::Delete>(key, Creation::Never, &arguments)
             };
             let mut deleted = false;
-            Caller::call(&store, &request, &mut |bytes| deleted = codec::decode(bytes).unwrap()).map(|_| deleted)
+            Caller::call(&store, &request, &mut |bytes| deleted = codec::decode(bytes).unwrap())
+                .map(|_| deleted)
         };
         for number in 0..stored {
             assert_eq!(delete(&number.to_string()), Ok(true), "{number}");

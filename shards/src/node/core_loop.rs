@@ -414,7 +414,14 @@ impl Core {
 
     /// Makes a call here, or has the core make it that owns the object. Where an object belongs is computed
     /// here: what the client believes only decided where it connected to.
-    fn call(&mut self, origin: Origin, session: SessionId, terms: SessionTerms, call: Call<'_>, whole: &[u8]) {
+    fn call(
+        &mut self,
+        origin: Origin,
+        session: SessionId,
+        terms: SessionTerms,
+        call: Call<'_>,
+        whole: &[u8],
+    ) {
         let shard = if call.type_id == shard::Type::ID {
             if call.shard >= self.shared.shards {
                 let reason = format!("shard {}, but there are {}", call.shard, self.shared.shards);

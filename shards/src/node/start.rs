@@ -14,8 +14,8 @@ use crate::{
 };
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::{
-    path::Path,
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::{Arc, mpsc},
 };
 
@@ -155,7 +155,8 @@ impl Node {
             && outcome.is_ok()
             && let Err(error) = regions.close()
         {
-            let reason = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+            let reason =
+                std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
             outcome = Err(NodeStopped { core: 0, reason: format!("{error}{reason}") });
         }
         outcome

@@ -60,7 +60,7 @@ impl Client {
         let welcome =
             Welcome { epoch: 0, lease_ms: 0, frame_bytes_max: 0, shards: 1, core: 0, ports: vec![0] };
         let mut client = Client { stream, received: Vec::new(), welcome, sequence: 0 };
-        client.send(&Frame::Hello(Hello { session, lease_ms: 0 }));
+        client.send(&Frame::Hello(Hello { session, lease_ms: 0, is_seeded: false }));
         client.welcome = client.receive(|frame| match frame {
             Frame::Welcome(welcome) => welcome,
             other => panic!("{other:?}"),
@@ -106,6 +106,7 @@ impl Client {
             slot,
             sequence: self.sequence,
             epoch: 0,
+            replicas: None,
             key,
             creation: Some((&creation, false)),
             arguments: &arguments,
@@ -273,7 +274,7 @@ fn rejected(address: SocketAddr, bytes: &[u8]) -> RejectReason {
 fn garbage_is_turned_away_and_others_are_served() {
     let Some(node) = node() else { return };
     let mut hello = Vec::new();
-    Frame::Hello(Hello { session: 9, lease_ms: 0 }).encode(&mut hello);
+    Frame::Hello(Hello { session: 9, lease_ms: 0, is_seeded: false }).encode(&mut hello);
     assert!(hello.len() <= HELLO_BYTES_MAX);
     let mut other_version = hello.clone();
     other_version[13] = 77;
@@ -363,6 +364,7 @@ fn deaf_client(node: &Node, place: usize) {
             slot: 0,
             sequence,
             epoch: 0,
+            replicas: None,
             key: &key,
             creation,
             arguments: &arguments,
@@ -389,6 +391,7 @@ fn deaf_client(node: &Node, place: usize) {
         slot: 0,
         sequence: other.sequence,
         epoch: 0,
+        replicas: None,
         key: "",
         creation: None,
         arguments: &[],
@@ -434,6 +437,7 @@ fn a_flood_of_calls_for_another_core_is_answered_whole() {
             slot: 0,
             sequence,
             epoch: 0,
+            replicas: None,
             key: &key,
             creation: Some((&creation, false)),
             arguments: &arguments,
@@ -461,6 +465,7 @@ fn strangers_get_no_shard_that_is_not_there() {
         slot: 0,
         sequence: 1,
         epoch: 0,
+        replicas: None,
         key: "",
         creation: None,
         arguments: &[],

@@ -85,7 +85,12 @@ impl atomic_byte_array::Methods<Context<'_, '_>> for AtomicByteArray {
         self.bytes.len(context)
     }
 
-    fn get_range(&mut self, context: &mut Context<'_, '_>, offset: u64, len: u64) -> Result<Bytes, CallError> {
+    fn get_range(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes, CallError> {
         self.check_range(context, offset, len)?;
         self.bytes.get_range(context, offset, len).map(Bytes)
     }

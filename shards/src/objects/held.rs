@@ -10,6 +10,10 @@ use abide_net::CallError;
 /// Holders of one object that are shown to somebody who asks who waits for whom.
 pub(super) const HOLDERS_SHOWN_MAX: usize = 100;
 
+/// Waiting calls, or things that a session holds, that one block of an object takes one by one; an alarm, or another block, goes on.
+/// What a block may change is bounded, and each of them changes some dozens of words.
+pub(super) const PART: u32 = 128;
+
 /// Amounts by session, in a tree. A session without an amount is not there.
 pub(super) mod by_session {
     use super::{CallError, Context, SessionId, Tree, damaged};

@@ -98,7 +98,11 @@ impl List {
         let mut unwanted = Vec::new();
         let mut kept = Vec::new();
         self.values.for_each(context, 0, |index, there| {
-            if keep(there) { kept.push(there.to_vec()) } else { unwanted.push(index) }
+            if keep(there) {
+                kept.push(there.to_vec())
+            } else {
+                unwanted.push(index)
+            }
             Ok(true)
         })?;
         // Few are taken out one by one; if most go, what stays is written anew.
@@ -233,7 +237,11 @@ impl list::Methods<Context<'_, '_>> for List {
         self.position(context, |there| there == value.as_bytes())
     }
 
-    fn last_index_of(&mut self, context: &mut Context<'_, '_>, value: Value) -> Result<Option<u64>, CallError> {
+    fn last_index_of(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        value: Value,
+    ) -> Result<Option<u64>, CallError> {
         let mut last = None;
         self.values.for_each(context, 0, |index, there| {
             if there == value.as_bytes() {
@@ -244,7 +252,12 @@ impl list::Methods<Context<'_, '_>> for List {
         Ok(last)
     }
 
-    fn slice(&mut self, context: &mut Context<'_, '_>, start: u64, end: u64) -> Result<Vec<Value>, CallError> {
+    fn slice(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Value>, CallError> {
         let end = end.min(self.values.len(context)?);
         let start = start.min(end);
         let mut scale = AnswerScale::new((end - start) as usize);

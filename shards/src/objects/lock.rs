@@ -37,7 +37,18 @@ pub(super) enum Reason {
     /// It locks, and is answered with the token.
     Locks,
     /// It waited for a condition, and is answered with the token and with whether it was notified.
-    Waited { notified: bool },
+    Waited { notified: Notified },
+}
+
+/// Whether, and with how many others, somebody was notified who waited for a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Notified {
+    /// Its time-out passed.
+    No,
+    /// It alone. Should it leave before it gets the lock, the next that waits is notified in its place.
+    Alone,
+    /// With all that waited.
+    WithAll,
 }
 
 /// A lock, reentrant, which changes hands in the order of asking and comes with a greater token each time.
@@ -158,6 +169,7 @@ impl Lock {
         match asks.reason {
             Reason::Locks => context.wake(waiter, Ok(&token)),
             Reason::Waited { notified } => {
+                let notified = notified != Notified::No;
                 context.wake(waiter, Ok(&abide_schema::ConditionWait { token, notified }))
             }
         }

@@ -1,7 +1,7 @@
 //! Maps from values to values.
 
 use super::{
-    merge::Joining,
+    merge::{Joining, join_all},
     sizes::{self, AnswerScale, check_map_key, check_value, encoded_bytes},
 };
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
 };
 use abide_net::{CallError, Value};
 use abide_schema::{MergeOp, Page, types::map};
-use std::collections::BTreeMap;
 
 /// A map from values to values: see [`map`].
 #[derive(Debug)]
@@ -270,20 +269,9 @@ impl map::Methods<Context<'_, '_>> for Map {
         entries: Vec<(Value, Value)>,
         op: MergeOp,
     ) -> Result<u64, CallError> {
-        let mut joined: BTreeMap<&Value, Joining> = BTreeMap::new();
-        for (key, value) in &entries {
-            check_entry(key, value)?;
-            let after = match joined.remove(key) {
-                Some(joining) => joining.join(value)?,
-                None => match self.there(context, key)? {
-                    Some(there) => Joining::begin(op, there).join(value)?,
-                    None => Joining::begin(op, value.clone()),
-                },
-            };
-            joined.insert(key, after);
-        }
+        entries.iter().try_for_each(|(key, value)| check_entry(key, value))?;
         let mut new = 0;
-        for (key, joining) in joined {
+        for (key, joining) in join_all(op, &entries, |key| self.there(context, key))? {
             let after = joining.finish()?;
             new += u64::from(self.entries.insert(context, key.as_bytes(), after.as_bytes())?);
         }

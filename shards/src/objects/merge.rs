@@ -9,7 +9,7 @@ use abide_net::{
     value::{Opened, Tag},
 };
 use abide_schema::MergeOp;
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 /// A value that is being joined with others, one after the other, by one operation.
 ///
@@ -51,6 +51,26 @@ impl Joining {
             State::Growing(bytes) => Value::from_bytes(&bytes),
         }
     }
+}
+
+/// Joins values with those that are `there` under the same keys, in order; several of one key one after the other.
+pub(super) fn join_all(
+    op: MergeOp,
+    entries: &[(Value, Value)],
+    there: impl Fn(&Value) -> Result<Option<Value>, CallError>,
+) -> Result<BTreeMap<&Value, Joining>, CallError> {
+    let mut joined: BTreeMap<&Value, Joining> = BTreeMap::new();
+    for (key, value) in entries {
+        let after = match joined.remove(key) {
+            Some(joining) => joining.join(value)?,
+            None => match there(key)? {
+                Some(there) => Joining::begin(op, there).join(value)?,
+                None => Joining::begin(op, value.clone()),
+            },
+        };
+        joined.insert(key, after);
+    }
+    Ok(joined)
 }
 
 fn cannot(op: MergeOp, there: &Value, new: &Value) -> CallError {

@@ -163,7 +163,8 @@ impl semaphore::Methods<Context<'_, '_>> for Semaphore {
     fn release(&mut self, context: &mut Context<'_, '_>, n: u64) -> Result<(), CallError> {
         if self.unowned.get(context)? {
             let total = self.total.get(context)?.checked_add(n);
-            let total = total.ok_or_else(|| CallError::bad_argument("more permits than 64 bits can count"))?;
+            let total =
+                total.ok_or_else(|| CallError::bad_argument("more permits than 64 bits can count"))?;
             self.total.set(context, total)?;
         } else {
             let session = context.session();

@@ -1,16 +1,19 @@
 //! What a value, a page and an answer may weigh.
 
+use crate::state::{Dictionary, Tree};
 use abide_net::{
     CallError, Value,
     frame::REPLY_HEADER_BYTES,
     limits::{FRAME_BYTES_MAX, PAGE_ENTRIES_MAX, VALUE_BYTES_MAX},
 };
-use crate::state::Dictionary;
 use abide_schema::Page;
 
 /// Longest key of a map, in bytes of its payload. A page of one entry carries its key twice (once as the
 /// cursor) beside a value of [`VALUE_BYTES_MAX`], and has to fit a frame.
 pub(super) const MAP_KEY_BYTES_MAX: usize = Dictionary::KEY_BYTES_MAX - TAG_BYTES;
+
+/// Longest key of a sorted map, in bytes of its payload: its tree keeps keys in the nodes.
+pub(super) const SORTED_KEY_BYTES_MAX: usize = Tree::KEY_BYTES_MAX - TAG_BYTES;
 
 /// Most bytes of a page of more than one entry. Bounds how long one call can hold up its shard, and leaves
 /// room in a frame for an entry of the largest kind.
@@ -30,6 +33,7 @@ const _: () = assert!(
         < ANSWER_BYTES_MAX
 );
 const _: () = assert!(PAGE_BYTES_MAX + MAP_KEY_BYTES_MAX < ANSWER_BYTES_MAX);
+const _: () = assert!(SORTED_KEY_BYTES_MAX <= MAP_KEY_BYTES_MAX);
 
 /// Refuses a length above [`VALUE_BYTES_MAX`].
 pub(super) fn check_len(len: usize) -> Result<(), CallError> {
@@ -44,6 +48,30 @@ pub(super) fn check_value(value: &Value) -> Result<(), CallError> {
 /// Refuses a map's key whose payload is longer than [`MAP_KEY_BYTES_MAX`].
 pub(super) fn check_map_key(key: &Value) -> Result<(), CallError> {
     check_at_most(key.as_bytes().len() - TAG_BYTES, MAP_KEY_BYTES_MAX)
+}
+
+/// Longest name of something within an object, in bytes: as long as an object's key.
+pub(super) const NAME_BYTES_MAX: usize = 512;
+
+/// Refuses a name that is empty or longer than [`NAME_BYTES_MAX`].
+pub(super) fn check_name(name: &str) -> Result<(), CallError> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(CallError::bad_argument(format!("a name has 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())))
+}
+
+/// Longest address, or other text that an object shows and does not look into, in bytes.
+pub(super) const TEXT_BYTES_MAX: usize = 4096;
+
+/// Refuses a text that is longer than [`TEXT_BYTES_MAX`].
+pub(super) fn check_text(text: &str) -> Result<(), CallError> {
+    check_at_most(text.len(), TEXT_BYTES_MAX)
+}
+
+/// Refuses a sorted map's key whose payload is longer than [`SORTED_KEY_BYTES_MAX`].
+pub(super) fn check_sorted_key(key: &Value) -> Result<(), CallError> {
+    check_at_most(key.as_bytes().len() - TAG_BYTES, SORTED_KEY_BYTES_MAX)
 }
 
 fn check_at_most(len: usize, max: usize) -> Result<(), CallError> {

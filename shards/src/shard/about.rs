@@ -52,8 +52,13 @@ impl Shard {
                     return Err(CallError::bad_argument("arguments to create with"));
                 }
                 let persistent = self.wants_persistent(call)?;
-                let about =
-                    About { persistent, object: None, key: call.key, calling: Some(calling), is_urgent: false };
+                let about = About {
+                    persistent,
+                    object: None,
+                    key: call.key,
+                    calling: Some(calling),
+                    is_urgent: false,
+                };
                 self.run(about, out, |context| {
                     create(context, known, call)?;
                     finish(context, &true, result)
@@ -133,8 +138,7 @@ impl Shard {
         out: &mut Outbox,
     ) -> Result<Made, CallError> {
         let object = self.expect(call)?;
-        let about =
-            About { calling: Some(calling), is_urgent: false, ..About::object(object, call.key) };
+        let about = About { calling: Some(calling), is_urgent: false, ..About::object(object, call.key) };
         let made = self.run(about, out, |context| {
             let had_one = change_expiry(context, object, at_us)?;
             finish(context, &had_one, result)
@@ -153,8 +157,7 @@ impl Shard {
     ) -> Result<Made, CallError> {
         let object::Watch { version: seen, timeout_ms } = arguments(call)?;
         let object = self.expect(call)?;
-        let about =
-            About { calling: Some(calling), is_urgent: false, ..About::object(object, call.key) };
+        let about = About { calling: Some(calling), is_urgent: false, ..About::object(object, call.key) };
         self.run(about, out, |context| {
             let [version, _] = object.head().get(&*context.block).map_err(refuse)?;
             if version > seen {

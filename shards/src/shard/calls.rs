@@ -7,7 +7,6 @@ use super::{
     names::{self, ObjectRef},
     records::RecordKey,
     sessions::{Arrival, other_call},
-    space::find_in,
 };
 use crate::{registry::RegisteredType, state::refuse};
 use abide_net::{CallError, MethodKind, codec, frame::Call, route::check_key};
@@ -178,9 +177,32 @@ impl Shard {
         let made = self.run(about, out, |context| {
             result.truncate(start);
             invoke(context, &known, call, kind, result)
-        })?;
-        self.wake_watchers(object, call.key, kind, out);
-        Ok(made)
+        });
+        match made {
+            Ok(made) => {
+                self.wake_watchers(object, call.key, kind, out);
+                Ok(made)
+            }
+            Err(error) => {
+                self.record_error(about, kind, &error, out);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records that a call gave an error, which changed nothing: asked for again, also after a restart, it gets the same.
+    fn record_error(&mut self, about: About<'_>, kind: MethodKind, error: &CallError, out: &mut Outbox) {
+        let is_seeded = about.calling.is_some_and(|calling| calling.fingerprint.is_some());
+        if !about.persistent || kind == MethodKind::Read && !is_seeded {
+            return;
+        }
+        let recorded = self.run(About { is_urgent: true, ..about }, out, |context| {
+            context.record_answer(false, &codec::encode(error)?)
+        });
+        if let Err(reason) = recorded {
+            // A store that is full, for example. Ordinary memory has the answer as long as this run lasts.
+            tracing::debug!(%reason, "an error is not recorded");
+        }
     }
 
     /// The first call of an object that is to be made: both are one block.
@@ -197,11 +219,15 @@ impl Shard {
         let about =
             About { persistent, object: None, key: call.key, calling: Some(calling), is_urgent: false };
         let start = result.len();
-        self.run(about, out, |context| {
+        let made = self.run(about, out, |context| {
             result.truncate(start);
             create(context, known, call)?;
             invoke(context, known, call, kind, result)
-        })
+        });
+        if let Err(error) = &made {
+            self.record_error(about, kind, error, out);
+        }
+        made
     }
 
     /// The registered type of this number.
@@ -258,9 +284,9 @@ impl Shard {
         match call.replicas {
             None => Ok(self.config.persistent_by_default),
             Some(0) => Ok(false),
-            Some(_) if self.persistent.is_none() => {
-                Err(CallError::denied("the store keeps no persistent objects: it was opened without a place for them"))
-            }
+            Some(_) if self.persistent.is_none() => Err(CallError::denied(
+                "the store keeps no persistent objects: it was opened without a place for them",
+            )),
             Some(1) => Ok(true),
             Some(more) => Err(CallError::bad_argument(format!("{more} replicas, but there is one node"))),
         }
@@ -350,9 +376,8 @@ pub(super) fn create(
     names::name_of(call.type_id, call.key, &mut name);
     let (directory, persistent) = (context.directory, context.persistent);
     let count = names::OWN_FIELDS + known.fields;
-    directory.create(context.block, &name, count).map_err(refuse)?;
-    let object = find_in(&*context.block, directory, persistent, call.type_id, &name)?;
-    let object = object.expect("it was just made");
+    let bundle = directory.create(context.block, &name, count).map_err(refuse)?;
+    let object = ObjectRef::new(persistent, call.type_id, bundle.expect("its name is free"));
     let about = names::About {
         created_us: context.now_us,
         expires_us: None,

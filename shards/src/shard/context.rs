@@ -2,12 +2,12 @@
 
 use super::{
     Limits,
+    alarms::Alarms,
     names::ObjectRef,
     object::{SessionId, WaiterId},
     records::{Books, RecordKey, SessionRecord, WaiterRecord},
     sessions::{Sessions, SlotState},
     waiters::{CallName, Waiter, Waiters},
-    alarms::Alarms,
 };
 use crate::state::{Answers, Block, Tree, damaged};
 use abide_net::{CallError, codec};
@@ -41,6 +41,8 @@ pub(super) struct Staged {
     pub(super) alarm: Option<Option<u64>>,
     /// Whether calls left a queue together that are yet to be answered.
     pub(super) releases: bool,
+    /// Whether the session that ended holds more of the object still.
+    pub(super) holds_more: bool,
     /// Sessions that have a record of so many slots now.
     pub(super) recorded: Vec<(SessionId, u32)>,
 }
@@ -63,6 +65,7 @@ impl Staged {
         self.patient.clear();
         self.alarm = None;
         self.releases = false;
+        self.holds_more = false;
         self.recorded.clear();
     }
 }
@@ -143,7 +146,11 @@ impl<'t> Context<'_, 't> {
     }
 
     /// Makes the calling call one that waits for a version above this one.
-    pub(super) fn begin_watch(&mut self, version: u64, timeout_ms: Option<u64>) -> Result<WaiterId, CallError> {
+    pub(super) fn begin_watch(
+        &mut self,
+        version: u64,
+        timeout_ms: Option<u64>,
+    ) -> Result<WaiterId, CallError> {
         self.begin(timeout_ms, None, Some(version))
     }
 
@@ -201,6 +208,11 @@ impl<'t> Context<'_, 't> {
         self.ledger.waiters.get(id).ok_or_else(|| damaged("a queue of calls"))
     }
 
+    /// Whether a call waits.
+    pub(super) fn waits(&self, id: WaiterId) -> bool {
+        self.ledger.waiters.get(id).is_some()
+    }
+
     /// The session of a call that waits.
     pub fn session_of(&self, waiter: WaiterId) -> Result<SessionId, CallError> {
         Ok(self.waiter(waiter)?.call.session)
@@ -233,7 +245,12 @@ impl<'t> Context<'_, 't> {
             self.books.remove_waiter(self.block, id)?;
             self.ensure_session(call.session, call.slot)?;
             let CallName { session, slot, sequence, .. } = call;
-            self.books.put_answer(self.block, RecordKey { session, slot, sequence, fingerprint }, ok, &body)?;
+            self.books.put_answer(
+                self.block,
+                RecordKey { session, slot, sequence, fingerprint },
+                ok,
+                &body,
+            )?;
         }
         let start = self.staged.bytes.len();
         self.staged.bytes.extend_from_slice(&body);
@@ -262,7 +279,8 @@ impl<'t> Context<'_, 't> {
     /// Makes sure that the heap has a record of the session, and says that this slot may have an answer.
     fn ensure_session(&mut self, session: SessionId, slot: u32) -> Result<(), CallError> {
         let staged = self.staged.recorded.iter().rev().find(|(id, _)| *id == session);
-        let recorded = staged.map_or_else(|| self.ledger.sessions.recorded_slots(session), |(_, slots)| *slots);
+        let recorded =
+            staged.map_or_else(|| self.ledger.sessions.recorded_slots(session), |(_, slots)| *slots);
         if slot < recorded {
             return Ok(());
         }
@@ -300,6 +318,12 @@ impl<'t> Context<'_, 't> {
         }
         self.staged.holds.push((session, false));
         Ok(())
+    }
+
+    /// Has [`session_ended`](crate::SharedObject::session_ended), which calls this, called once more, in a block of its own:
+    /// the session holds more of this object than one block can give back. A crash between two of these blocks loses nothing.
+    pub fn hold_more(&mut self) {
+        self.staged.holds_more = true;
     }
 
     /// Has [`alarm`](crate::SharedObject::alarm) called at this time, in microseconds since 1970; not at all for `None`. An object

@@ -78,7 +78,14 @@ impl Shard {
     }
 
     /// Answers waiting calls of an object that is not asked about it.
-    fn end_alone(&mut self, ids: &[WaiterId], object: ObjectRef, key: &str, error: &CallError, out: &mut Outbox) {
+    fn end_alone(
+        &mut self,
+        ids: &[WaiterId],
+        object: ObjectRef,
+        key: &str,
+        error: &CallError,
+        out: &mut Outbox,
+    ) {
         for part in ids.chunks(PART) {
             let about = About { object: None, ..About::object(object, key) };
             let ended = self.run(about, out, |context| {
@@ -160,7 +167,8 @@ impl Shard {
             }
             match (terms, until_us) {
                 (Some(terms), Some(until_us)) => {
-                    let record = SessionRecord { ends: Ends::Ended { until_us }, ..SessionRecord::new(terms, 0) };
+                    let record =
+                        SessionRecord { ends: Ends::Ended { until_us }, ..SessionRecord::new(terms, 0) };
                     self.note_session(session, &record, out);
                 }
                 _ => self.forget_record(session, out),
@@ -170,16 +178,17 @@ impl Shard {
     }
 
     fn note_session(&mut self, session: SessionId, record: &SessionRecord, out: &mut Outbox) {
-        let noted = self
-            .run(About::books(true), out, |context| context.books.put_session(context.block, session, record));
+        let noted = self.run(About::books(true), out, |context| {
+            context.books.put_session(context.block, session, record)
+        });
         if let Err(reason) = noted {
             tracing::error!(%reason, "the end of a session cannot be noted");
         }
     }
 
     fn forget_record(&mut self, session: SessionId, out: &mut Outbox) {
-        let forgot = self
-            .run(About::books(true), out, |context| context.books.remove_session(context.block, session));
+        let forgot =
+            self.run(About::books(true), out, |context| context.books.remove_session(context.block, session));
         if let Err(reason) = forgot {
             tracing::error!(%reason, "the record of a session stays");
         }
@@ -204,20 +213,30 @@ impl Shard {
         let found = self.find_named(held.type_id, &held.key, replicas);
         let object = found.unwrap_or_default().filter(|object| object.persistent == held.persistent);
         if let Some(object) = object {
-            self.tell(object, &held.key, out, |known, context| {
-                (known.session_ended)(object.fields(), context, session)
-            });
+            while self.tell_of_end(object, &held.key, session, out) {}
         }
         if held.persistent {
             let mut name = Vec::new();
             names::name_of(held.type_id, &held.key, &mut name);
-            let forgot = self.run(About::books(true), out, |context| {
-                context.books.unhold(context.block, session, &name)
-            });
+            let forgot = self
+                .run(About::books(true), out, |context| context.books.unhold(context.block, session, &name));
             if let Err(reason) = forgot {
                 tracing::error!(%reason, "what a session held cannot be forgotten");
             }
         }
+    }
+
+    /// Tells an object that a session ended which holds something of it. Says whether it holds more.
+    fn tell_of_end(&mut self, object: ObjectRef, key: &str, session: SessionId, out: &mut Outbox) -> bool {
+        let Ok(known) = self.known(object.type_id).copied() else { return false };
+        let told = self.run(About::object(object, key), out, |context| {
+            (known.session_ended)(object.fields(), context, session)?;
+            Ok(context.staged.holds_more)
+        });
+        told.unwrap_or_else(|error| {
+            tracing::error!(%error, "an object failed to hear of the end of a session");
+            false
+        })
     }
 
     /// Tells an object of something that nobody called it for. That counts as a change.

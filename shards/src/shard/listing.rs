@@ -7,11 +7,13 @@ use super::{
 };
 use crate::{registry::RegisteredType, state::refuse};
 use abide_net::{CallError, limits::PAGE_ENTRIES_MAX};
-use abide_pmem::types::TypeError;
 use abide_schema::{BlockedBy, ObjectName, Page, ShardInfo, WaitInfo, types::shard};
 
 /// Names that one page looks at, whether they are wanted or not: bounds how long a listing holds up its shard.
 const LOOKED_AT_MAX: usize = 100_000;
+
+/// Names that are read at once.
+const LOOKED_AT_ONCE: usize = 1_000;
 
 impl shard::Methods<()> for Shard {
     fn list_objects(
@@ -33,42 +35,38 @@ impl shard::Methods<()> for Shard {
         };
         after = after.filter(|name| !name.is_empty());
         let mut entries = Vec::new();
-        let mut looked_at = 0;
+        let mut left = LOOKED_AT_MAX;
         for in_persistent in [false, true] {
-            if in_persistent < persistent || in_persistent && self.persistent.is_none() {
+            let was_listed = persistent && !in_persistent;
+            if was_listed || in_persistent && self.persistent.is_none() {
                 continue;
             }
             let space = self.space(in_persistent);
-            let mut damaged = None;
-            let mut last = None;
-            let at_end = space.look(|block| {
-                let page = space.directory.page(block, after.as_deref(), |name, _| {
-                    if entries.len() == limit || looked_at == LOOKED_AT_MAX {
-                        return Ok::<_, TypeError>(false);
+            loop {
+                let asked = LOOKED_AT_ONCE.min(left);
+                let page = space
+                    .look(|block| space.directory.page(block, after.as_deref(), asked).map_err(refuse))?;
+                left -= page.entries.len();
+                for (name, _) in page.entries {
+                    if entries.len() == limit {
+                        left = 0;
+                        break;
                     }
-                    looked_at += 1;
-                    last = Some(name.to_vec());
-                    match parse_name(name) {
-                        // The books.
-                        Ok((0, _)) => {}
-                        Ok((found, key)) => {
-                            if type_id.is_none_or(|wanted| wanted == found) && key.starts_with(&prefix) {
-                                entries.push(ObjectName { type_id: found, key: key.to_owned() });
-                            }
-                        }
-                        Err(error) => damaged = Some(error),
+                    // Type 0 is that of the books.
+                    let (found, key) = parse_name(&name)?;
+                    let is_wanted = found != 0 && type_id.is_none_or(|wanted| wanted == found);
+                    if is_wanted && key.starts_with(&prefix) {
+                        entries.push(ObjectName { type_id: found, key: key.to_owned() });
                     }
-                    Ok(true)
-                });
-                page.map_err(refuse)
-            })?;
-            if let Some(error) = damaged {
-                return Err(error);
-            }
-            if !at_end {
-                let last = last.or(after).unwrap_or_default();
-                let next = [&[u8::from(in_persistent)], &last[..]].concat();
-                return Ok(Page { entries, next: Some(next) });
+                    after = Some(name);
+                }
+                if left == 0 {
+                    let next = [&[u8::from(in_persistent)], &after.unwrap_or_default()[..]].concat();
+                    return Ok(Page { entries, next: Some(next) });
+                }
+                if page.is_last {
+                    break;
+                }
             }
             after = None;
         }
@@ -79,7 +77,8 @@ impl shard::Methods<()> for Shard {
         let persistent = self.persistent.as_ref();
         let persistent_objects = persistent.map_or(Ok(0), |space| space.objects())?;
         let (bytes, bytes_max) = self.ephemeral.region_bytes();
-        let (persistent_bytes, persistent_bytes_max) = persistent.map_or((0, 0), |space| space.region_bytes());
+        let (persistent_bytes, persistent_bytes_max) =
+            persistent.map_or((0, 0), |space| space.region_bytes());
         Ok(ShardInfo {
             shard: self.config.shard,
             objects: self.ephemeral.objects()? + persistent_objects,
@@ -110,7 +109,8 @@ impl shard::Methods<()> for Shard {
         for (_, waiter) in waiting {
             let object = waiter.object;
             let known = *self.known(object.type_id)?;
-            let key = self.ledger.waiters.of(object).map(|gathering| gathering.key.clone()).unwrap_or_default();
+            let key =
+                self.ledger.waiters.of(object).map(|gathering| gathering.key.clone()).unwrap_or_default();
             // Those who wait in one object mostly stand together.
             if waiter.watches.is_some() {
                 holders = Some((object, Vec::new()));

@@ -95,7 +95,8 @@ impl About {
 
     pub(super) fn read<V: View>(view: &V, object: ObjectRef) -> Result<About, CallError> {
         let bytes = object.about().get(view).map_err(refuse)?;
-        let (fixed, creation) = bytes.split_first_chunk::<FIXED_BYTES>().ok_or_else(|| damaged("an object"))?;
+        let (fixed, creation) =
+            bytes.split_first_chunk::<FIXED_BYTES>().ok_or_else(|| damaged("an object"))?;
         let word = |at: usize| u64::from_le_bytes(fixed[at..at + 8].try_into().expect("8 bytes"));
         Ok(About {
             created_us: word(0),

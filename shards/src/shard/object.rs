@@ -4,9 +4,9 @@ use super::Context;
 use crate::state::{Fields, damaged};
 #[doc(hidden)]
 pub use abide_net::{CallError, codec};
-use abide_schema::{BlockedBy, ObjectType};
 #[doc(hidden)]
 pub use abide_schema::Progress;
+use abide_schema::{BlockedBy, ObjectType};
 
 /// Names a call that waits, within its shard. Ids only grow: the order of ids is the order of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,9 +25,7 @@ impl WaiterId {
 }
 
 /// Names a session: who calls, and who holds.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SessionId(pub u128);
 
 impl std::fmt::Display for SessionId {
@@ -100,7 +98,8 @@ pub trait SharedObject: Sized + 'static {
         Ok(Leaves::Now)
     }
 
-    /// A session that holds something of this object (see [`Context::hold`]) ended.
+    /// A session that holds something of this object (see [`Context::hold`]) ended. An object of which it may hold more than
+    /// one block can give back gives back a part: see [`Context::hold_more`].
     fn session_ended(&mut self, context: &mut Context<'_, '_>, session: SessionId) -> Result<(), CallError> {
         let _ = (context, session);
         Ok(())

@@ -18,7 +18,7 @@ use super::{
     object::{SessionId, WaiterId},
     sessions::SessionTerms,
 };
-use crate::state::{Block, Fields, damaged, refuse};
+use crate::state::{Block, Fields, Pair, damaged, refuse};
 use abide_net::{CallError, codec};
 use abide_pmem::{
     View,
@@ -144,7 +144,7 @@ fn session_of(key: &[u8]) -> Result<SessionId, CallError> {
 }
 
 /// Gathers all entries of a map, which is in the shard's own bounds.
-fn all_of<V: View>(map: Map, view: &V) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
+fn all_of<V: View>(map: Map, view: &V) -> Result<Vec<Pair>, CallError> {
     let mut all = Vec::new();
     map.page(view, None, |entry| {
         all.push((entry.key.clone(), entry.value.clone()));
@@ -249,7 +249,9 @@ impl Books {
         }
         let (first, last) = (seeded_key(session, 0, 0), seeded_key(session, u32::MAX, u64::MAX));
         let mut keys = Vec::new();
-        for pair in self.seeded.range(&*block, &first[..]..=&last[..]).map_err(refuse)?.take(PART as usize / 4) {
+        for pair in
+            self.seeded.range(&*block, &first[..]..=&last[..]).map_err(refuse)?.take(PART as usize / 4)
+        {
             keys.push(pair.map_err(refuse)?.0);
         }
         for key in &keys {
@@ -279,13 +281,18 @@ impl Books {
 
     pub(super) fn waiters<V: View>(&self, view: &V) -> Result<Vec<(WaiterId, WaiterRecord)>, CallError> {
         let all = all_of(self.waiters, view)?;
-        let waiters = all.iter().map(|(key, value)| {
-            Ok((WaiterId::from_key(key)?, read(value, "a waiting call's record")?))
-        });
+        let waiters = all
+            .iter()
+            .map(|(key, value)| Ok((WaiterId::from_key(key)?, read(value, "a waiting call's record")?)));
         waiters.collect()
     }
 
-    pub(super) fn hold(&self, block: &mut Block<'_>, session: SessionId, name: &[u8]) -> Result<(), CallError> {
+    pub(super) fn hold(
+        &self,
+        block: &mut Block<'_>,
+        session: SessionId,
+        name: &[u8],
+    ) -> Result<(), CallError> {
         self.holds.insert(block, &hold_key(session, name), &[]).map(drop).map_err(refuse)
     }
 

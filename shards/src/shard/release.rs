@@ -4,12 +4,7 @@
 //! at that moment they have left. Then the shard answers them part by part, each part a block, before it looks at any other
 //! event. A crash between two parts loses nothing: a shard that opens finishes what it finds.
 
-use super::{
-    Context,
-    names::OWN_FIELDS,
-    object::WaiterId,
-    records::RELEASE_PREFIX,
-};
+use super::{Context, names::OWN_FIELDS, object::WaiterId, records::RELEASE_PREFIX};
 use crate::state::{Answers, Cell, Fields, RELEASE_PART, Tree, damaged, refuse};
 use abide_net::CallError;
 use abide_pmem::types::{Bundle, SortedMap};
@@ -28,8 +23,8 @@ pub(super) fn begin(context: &mut Context<'_, '_>, queue: Tree, answers: &Answer
     let (first, _) = queue.first(context)?.ok_or_else(|| damaged("a queue of calls"))?;
     let name = [RELEASE_PREFIX, &first].concat();
     let directory = context.directory;
-    let bundle = directory.create(context.block_mut(), &name, FIELDS).map_err(refuse)?;
-    let fields = fields(bundle);
+    let made = directory.create(context.block_mut(), &name, FIELDS).map_err(refuse)?;
+    let fields = fields(made.ok_or_else(|| damaged("a release of calls"))?);
     let left = SortedMap::at(fields.root(1));
     queue.map().move_to(context.block_mut(), left).map_err(refuse)?;
     Cell::at(fields, 0).set(context, Some(answers))?;
@@ -47,7 +42,12 @@ pub(super) fn go_on(context: &mut Context<'_, '_>) -> Result<bool, CallError> {
     let mut answers = head.get(context)?.ok_or_else(|| damaged("a release of calls"))?;
     for _ in 0..RELEASE_PART {
         let Some((id, _)) = left.pop_first(context)? else { break };
-        context.wake_encoded(WaiterId::from_key(&id)?, answers.next())?;
+        let id = WaiterId::from_key(&id)?;
+        let answer = answers.next();
+        // One that ended otherwise, because its record could not be read, is answered already.
+        if context.waits(id) {
+            context.wake_encoded(id, answer)?;
+        }
     }
     if left.is_empty(context)? {
         directory.remove(context.block_mut(), &name).map_err(refuse)?;

@@ -18,9 +18,8 @@ impl Shard {
         let mut nobody = Outbox::default();
         let Some(space) = &self.persistent else { return Ok(()) };
         let books = space.books;
-        let (sessions, waiters, holds) = space.look(|block| {
-            Ok((books.sessions(block)?, books.waiters(block)?, books.holds(block)?))
-        })?;
+        let (sessions, waiters, holds) =
+            space.look(|block| Ok((books.sessions(block)?, books.waiters(block)?, books.holds(block)?)))?;
         let mut ending = Vec::new();
         for (id, record) in sessions {
             match record.ends {

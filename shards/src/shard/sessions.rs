@@ -236,7 +236,9 @@ impl Sessions {
             return Ok(Arrival::New { may_be_recorded: is_seeded && may_be_recorded, behind });
         }
         Ok(match &known.state {
-            SlotState::Repeatable => Arrival::New { may_be_recorded: is_seeded && may_be_recorded, behind: None },
+            SlotState::Repeatable => {
+                Arrival::New { may_be_recorded: is_seeded && may_be_recorded, behind: None }
+            }
             SlotState::Waiting(waiter) => Arrival::StillWaiting(*waiter),
             SlotState::Done { ok, body } => Arrival::Answered { ok: *ok, body: body.clone() },
             SlotState::Recorded => Arrival::Recorded,

@@ -50,7 +50,7 @@ impl Space {
     pub(super) fn open(home: Home, persistent: bool) -> Result<Space, CallError> {
         let name = format!("objects/{}", home.shard);
         let index = home.region.heap().index();
-        let kind = Kind::Map as u16;
+        let kind = Kind::Directory as u16;
         let unreadable = |error| CallError::Damaged { reason: format!("the name {name}: {error}") };
         let root = match index.get(kind, name.as_bytes()).map_err(unreadable)? {
             Some(entry) => entry.root,
@@ -58,19 +58,29 @@ impl Space {
         };
         let directory = Directory::at(root);
         let heap = home.region.heap();
-        let find = |tx: &mut Tx<'_, Mapping>| -> Result<Bundle, OpenBlockError> {
+        let find = |tx: &mut Tx<'_, Mapping>| -> Result<Option<Bundle>, OpenBlockError> {
             Ok(match directory.find(&*tx, BOOKS_NAME)? {
-                Some(books) => books,
+                Some(books) => Some(books),
                 None => directory.create(tx, BOOKS_NAME, BOOK_FIELDS)?,
             })
         };
         let books = heap.atomically(home.shard, find).map_err(|OpenBlockError(error)| refuse(error))?;
+        let books = books.expect("it is made where it is not found");
         if books.count() < BOOK_FIELDS {
-            return Err(CallError::Damaged { reason: "the books of a shard are of another version".to_owned() });
+            return Err(CallError::Damaged {
+                reason: "the books of a shard are of another version".to_owned(),
+            });
         }
         let books = Books::at(Fields::at(books.root(0), BOOK_FIELDS));
-        let mut space =
-            Space { home, persistent, directory, books, next_expiry_us: None, is_dirty: false, name: Vec::new() };
+        let mut space = Space {
+            home,
+            persistent,
+            directory,
+            books,
+            next_expiry_us: None,
+            is_dirty: false,
+            name: Vec::new(),
+        };
         space.next_expiry_us = space.first_expiry()?;
         Ok(space)
     }

@@ -345,7 +345,12 @@ fn a_listing_shows_each_object_that_stays_once_while_others_come_and_go() {
     }
     let (mut seen, mut cursor) = (Vec::new(), None);
     for round in 0.. {
-        let list = shard::ListObjects { type_id: None, prefix: Some("stays".to_owned()), cursor: cursor.clone(), limit: 7 };
+        let list = shard::ListObjects {
+            type_id: None,
+            prefix: Some("stays".to_owned()),
+            cursor: cursor.clone(),
+            limit: 7,
+        };
         let page: Page<ObjectName, Vec<u8>> = world.call(USUAL, "", &list, &shard::Creation {}).unwrap();
         seen.extend(page.entries.into_iter().map(|name| name.key));
         if round < 100 {

@@ -31,7 +31,12 @@ impl ByteField {
     }
 
     /// Those from `offset` on. `OutOfBounds` if there are not so many.
-    pub fn get_range(&self, context: &Context<'_, '_>, offset: u64, bytes: u64) -> Result<Vec<u8>, CallError> {
+    pub fn get_range(
+        &self,
+        context: &Context<'_, '_>,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<u8>, CallError> {
         self.0.get_range(context.block(), offset, bytes).map_err(refuse)
     }
 
@@ -41,7 +46,12 @@ impl ByteField {
     }
 
     /// Replaces those from `offset` on. `OutOfBounds` if there are not so many.
-    pub fn set_range(&self, context: &mut Context<'_, '_>, offset: u64, bytes: &[u8]) -> Result<(), CallError> {
+    pub fn set_range(
+        &self,
+        context: &mut Context<'_, '_>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), CallError> {
         self.0.set_range(context.block_mut(), offset, bytes).map_err(refuse)
     }
 

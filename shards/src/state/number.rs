@@ -26,11 +26,7 @@ impl<T: Scalar> Number<T> {
     }
 
     /// Replaces it by what `change` makes of it, and gives the value before.
-    pub fn update(
-        &self,
-        context: &mut Context<'_, '_>,
-        change: impl FnOnce(T) -> T,
-    ) -> Result<T, CallError> {
+    pub fn update(&self, context: &mut Context<'_, '_>, change: impl FnOnce(T) -> T) -> Result<T, CallError> {
         self.0.update(context.block_mut(), change).map_err(refuse)
     }
 }

@@ -107,6 +107,11 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.tree.first(context)?.map(pair).transpose()
     }
 
+    /// Who began to wait last.
+    pub fn last(&self, context: &Context<'_, '_>) -> Result<Option<(WaiterId, T)>, CallError> {
+        self.tree.last(context)?.map(pair).transpose()
+    }
+
     /// Takes out who has waited longest. The object answers it, or puts it into another queue.
     pub fn pop_first(&self, context: &mut Context<'_, '_>) -> Result<Option<(WaiterId, T)>, CallError> {
         self.tree.pop_first(context)?.map(pair).transpose()

@@ -41,6 +41,11 @@ impl Tree {
         self.0.get(context.block(), key).map_err(refuse)
     }
 
+    /// Whether the key is there.
+    pub fn contains_key(&self, context: &Context<'_, '_>, key: &[u8]) -> Result<bool, CallError> {
+        Ok(self.0.range(context.block(), key..=key).map_err(refuse)?.remaining() > 0)
+    }
+
     /// How many keys are smaller.
     pub fn rank(&self, context: &Context<'_, '_>, key: &[u8]) -> Result<u64, CallError> {
         self.0.rank(context.block(), key).map_err(refuse)
@@ -111,6 +116,22 @@ impl Tree {
         for pair in self.0.range(context.block(), bounds).map_err(refuse)? {
             let (key, value) = pair.map_err(refuse)?;
             if !each(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with keys alone: values are not read.
+    pub fn for_each_key<'k>(
+        &self,
+        context: &Context<'_, '_>,
+        bounds: impl RangeBounds<&'k [u8]>,
+        mut each: impl FnMut(&[u8]) -> Result<bool, CallError>,
+    ) -> Result<(), CallError> {
+        let mut range = self.0.range(context.block(), bounds).map_err(refuse)?;
+        while let Some(key) = range.next_key() {
+            if !each(&key.map_err(refuse)?)? {
                 break;
             }
         }

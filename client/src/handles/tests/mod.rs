@@ -2,6 +2,8 @@
 
 mod asynchronous;
 mod guards;
+mod library;
+mod monitors;
 mod seam;
 mod values;
 
@@ -36,6 +38,7 @@ pub(crate) struct Recorded {
     pub(crate) kind: MethodKind,
     pub(crate) creation: Brought,
     pub(crate) epoch: u64,
+    pub(crate) replicas: Option<u8>,
     pub(crate) arguments: Vec<u8>,
 }
 
@@ -61,6 +64,7 @@ impl Recorded {
                 Creation::Exactly(arguments) => Brought::Exactly(arguments.to_vec()),
             },
             epoch: request.epoch,
+            replicas: request.replicas,
             arguments: request.arguments.to_vec(),
         }
     }
@@ -87,6 +91,9 @@ pub(crate) struct Fake {
     pub(crate) stuck: AtomicBool,
     /// How many asynchronous calls were dropped unanswered.
     pub(crate) cancelled: AtomicU32,
+    /// The seed of the session that was begun last with one, and whether a session was ended in order.
+    pub(crate) seed: Mutex<Option<u128>>,
+    pub(crate) ended: AtomicBool,
 }
 
 impl Fake {
@@ -100,6 +107,8 @@ impl Fake {
             shards: AtomicU32::new(1),
             stuck: AtomicBool::new(false),
             cancelled: AtomicU32::new(0),
+            seed: Mutex::new(None),
+            ended: AtomicBool::new(false),
         })
     }
 
@@ -141,6 +150,22 @@ impl Fake {
     }
 }
 
+/// What a node knows of an object of this version.
+fn info(version: u64) -> abide_schema::ObjectInfo {
+    abide_schema::ObjectInfo {
+        type_name: "Set".to_owned(),
+        key: "s".to_owned(),
+        bytes: 1,
+        created_unix_ms: 2,
+        last_call_unix_ms: 3,
+        version,
+        waiters: 0,
+        replicas: 1,
+        persistent: false,
+        expires_unix_ms: None,
+    }
+}
+
 /// An answer.
 pub(crate) fn encoded<T: Serialize + ?Sized>(answer: &T) -> Result<Vec<u8>, CallError> {
     Ok(codec::encode(answer).unwrap())
@@ -164,6 +189,18 @@ impl Caller for Fake {
 
     fn new_session(&self) -> Result<Arc<dyn Caller>, CallError> {
         Ok(Fake::answering(&"another session"))
+    }
+
+    fn seeded_session(&self, seed: u128) -> Result<Arc<dyn Caller>, CallError> {
+        let session = Fake::answering(&"a seeded session");
+        *session.seed.lock().unwrap() = Some(seed);
+        *self.seed.lock().unwrap() = Some(seed);
+        Ok(session)
+    }
+
+    fn end_session(&self) -> Result<(), CallError> {
+        self.ended.store(true, SeqCst);
+        Ok(())
     }
 
     fn address(&self) -> Option<String> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::remote::{
     node::tests::{incarnation, request},
-    session::Standing,
+    session::{Session, Standing},
 };
 use abide_net::{
     MethodKind::{self, Read, Wait, Write},
@@ -10,7 +10,7 @@ use abide_net::{
 };
 use tokio::sync::oneshot::{Receiver, channel, error::TryRecvError};
 
-type Outcome = Result<Vec<u8>, CallError>;
+type Outcome = Result<(u64, Vec<u8>), CallError>;
 
 /// What was written, as a node would see it.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -23,14 +23,19 @@ enum Seen {
 struct Driver {
     calls: InFlight,
     session: Arc<Session>,
+    stay: Arc<Stay>,
     now: Instant,
 }
 
 impl Driver {
     fn new() -> Driver {
-        let session = Arc::new(Session::new(Arc::new(incarnation(7, 4, &[7400]))));
+        Driver::in_epoch(7, Arc::new(Session::new()))
+    }
+
+    fn in_epoch(epoch: u64, session: Arc<Session>) -> Driver {
+        let stay = Arc::new(Stay::new(session.clone(), Arc::new(incarnation(epoch, 4, &[7400]))));
         let now = Instant::now();
-        Driver { calls: InFlight::new(session.clone(), 0, now), session, now }
+        Driver { calls: InFlight::new(stay.clone(), 0, now), session, stay, now }
     }
 
     fn up() -> Driver {
@@ -42,7 +47,7 @@ impl Driver {
     fn start(&mut self, key: &str, kind: MethodKind) -> (CallName, Receiver<Outcome>) {
         let (sender, receiver) = channel();
         let request = request(key, kind);
-        let route = self.session.incarnation.route(&request).unwrap();
+        let route = self.stay.incarnation.route(&request).unwrap();
         (self.calls.start(self.now, &request, route, sender).unwrap(), receiver)
     }
 
@@ -98,7 +103,7 @@ fn calls_go_out_in_one_batch_and_each_answer_finds_its_call() {
     assert_eq!(driver.written(), [call("a", a, true, false), call("a", b, true, false)]);
     assert_eq!(driver.written(), []);
     driver.reply(b, Ok(b"b"));
-    assert_eq!(answer_b.try_recv(), Ok(Ok(b"b".to_vec())));
+    assert_eq!(answer_b.try_recv(), Ok(Ok((7, b"b".to_vec()))));
     assert_eq!(answer_a.try_recv(), Err(TryRecvError::Empty));
     driver.reply(a, Err(&CallError::TimedOut));
     assert_eq!(answer_a.try_recv(), Ok(Err(CallError::TimedOut)));
@@ -213,8 +218,9 @@ fn calls_that_end_with_their_runtime_may_have_been_made_if_they_were_written() {
     driver.calls.end(CallError::NoSpace);
     let (sender, _receiver) = channel();
     let request = request("a", Write);
-    let route = driver.session.incarnation.route(&request).unwrap();
-    assert_eq!(driver.calls.start(driver.now, &request, route, sender), Err(CallError::NoSpace));
+    let route = driver.stay.incarnation.route(&request).unwrap();
+    let refused = driver.calls.start(driver.now, &request, route, sender);
+    assert!(matches!(refused, Err(Refused::Error(CallError::NoSpace))), "{refused:?}");
 }
 
 #[test]
@@ -271,7 +277,7 @@ fn a_heartbeat_is_sent_once_and_again_when_it_may_be_lost() {
     driver.frame(Frame::Alive { alive: true });
     assert!(!driver.calls.needs_connection());
     assert!(driver.session.lives());
-    driver.session.contacts(0);
+    driver.stay.contacts(0);
     driver.frame(Frame::Alive { alive: false });
     assert_eq!(driver.session.standing(), Standing::Ended);
 }
@@ -293,7 +299,7 @@ fn only_silence_that_owes_an_answer_counts() {
     driver.reply(quick, Ok(b""));
     assert_eq!(driver.calls.silent_at(patience), None);
     driver.calls.want_heartbeat(driver.now);
-    let lease = driver.session.incarnation.lease;
+    let lease = driver.stay.incarnation.lease;
     assert_eq!(driver.calls.silent_at(patience), Some(driver.now + lease / 3), "before the lease is over");
 }
 
@@ -302,7 +308,7 @@ fn bytes_under_way_are_bounded() {
     let mut driver = Driver::new();
     let megabyte = vec![1; 1 << 20];
     let request = Request { arguments: &megabyte[100..], ..request("a", Write) };
-    let route = driver.session.incarnation.route(&request).unwrap();
+    let route = driver.stay.incarnation.route(&request).unwrap();
     let mut receivers = Vec::new();
     let refused = loop {
         let (sender, receiver) = channel();
@@ -311,7 +317,7 @@ fn bytes_under_way_are_bounded() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, CallError::Unavailable { .. }), "{refused}");
+    assert!(matches!(refused, Refused::Error(CallError::Unavailable { .. })), "{refused:?}");
     assert_eq!(receivers.len(), 257);
     let (name, _) = receivers.pop().unwrap();
     driver.calls.cancel(name);
@@ -332,4 +338,67 @@ fn the_flags_of_an_encoded_call_can_be_changed() {
         set_flags(&mut changed, first, retry);
         assert_eq!(changed, encoded(first, retry));
     }
+}
+
+/// All calls of one incarnation go on in the next.
+fn restart(driver: &mut Driver) -> Driver {
+    let mut next = Driver::in_epoch(8, driver.session.clone());
+    for mut call in driver.calls.leave() {
+        let route = call.route_again(&next.stay.incarnation, driver.stay.epoch()).unwrap();
+        next.calls.take_in(call, route);
+    }
+    next.calls.up(next.now);
+    next
+}
+
+#[test]
+fn calls_go_on_in_the_next_incarnation_under_their_names_and_in_their_order() {
+    let mut driver = Driver::up();
+    let (known, mut answer_known) = driver.start("lock", Write);
+    driver.written();
+    driver.reply(known, Ok(b""));
+    answer_known.try_recv().unwrap().unwrap();
+    let (lock, _) = driver.start("lock", Wait);
+    driver.calls.cancel(lock);
+    let (unlock, mut answer) = driver.start("lock", Write);
+    driver.written();
+    let mut next = restart(&mut driver);
+    // The shard is contacted for the first time, and the lock is cancelled before the unlock.
+    let again = [call("lock", lock, true, true), Seen::Cancel(lock), call("lock", unlock, true, true)];
+    assert_eq!(next.written(), again);
+    assert!(!driver.calls.needs_connection());
+    driver.reply(unlock, Ok(b"of the node that is gone"));
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+    next.reply(unlock, Ok(b"unlocked"));
+    assert_eq!(answer.try_recv(), Ok(Ok((8, b"unlocked".to_vec()))), "with the epoch that answered");
+    next.reply(lock, Err(&CallError::Cancelled));
+    assert_eq!(next.session.slots.under_way(), 0);
+}
+
+#[test]
+fn a_call_that_comes_too_late_for_an_incarnation_comes_back() {
+    let mut driver = Driver::up();
+    let _next = restart(&mut driver);
+    let (sender, _receiver) = channel();
+    let request = request("a", Write);
+    let route = driver.stay.incarnation.route(&request).unwrap();
+    let refused = driver.calls.start(driver.now, &request, route, sender);
+    assert!(matches!(refused, Err(Refused::Moved(_))), "{refused:?}");
+    assert_eq!(driver.session.slots.under_way(), 0);
+}
+
+#[test]
+fn a_change_that_may_have_been_made_says_that_it_has_seen_its_object() {
+    let mut driver = Driver::up();
+    let (_, _answer) = driver.start("a", Write);
+    driver.written();
+    let (_, _other) = driver.start("b", Write);
+    let mut next = restart(&mut driver);
+    let (mut batch, mut used, mut epochs) = (Vec::new(), 0, Vec::new());
+    next.calls.take(&mut batch);
+    while let Next::Frame(Frame::Call(call), length) = next_frame(&batch[used..], 1 << 20).unwrap() {
+        used += length;
+        epochs.push((call.key.to_owned(), call.epoch));
+    }
+    assert_eq!(epochs, [("a".to_owned(), 7), ("b".to_owned(), 0)], "nothing of the other one was sent");
 }

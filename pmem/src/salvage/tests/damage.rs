@@ -323,6 +323,54 @@ fn entries_of_a_map_that_can_be_read_are_saved() {
 }
 
 #[test]
+fn bundles_of_a_directory_that_can_be_read_are_saved() {
+    let sample = sample(true);
+    let name = "objects 1";
+    let Some(Content::Directory(expected)) = held(&sample.all, name) else { panic!("a directory") };
+    let object_4 = b"object 4".as_slice();
+    let root = sample.root(name);
+    let (node, bundle) = sample.with_heap(|heap| {
+        let mut node = 0;
+        let mut last = 0;
+        let found = Directory::at(root).find(&heap.reader(1), object_4).unwrap().unwrap();
+        visit_root(&heap.reader(1), root, &mut |block| {
+            if block.offset == found.at() {
+                node = last;
+            }
+            last = block.offset;
+        })
+        .unwrap();
+        (node, found)
+    });
+    let saved = |report: &SalvageReport| object(report, name).bundles.expect("those of a directory");
+    let (report, _) = sample.all_but(&[], |_| {});
+    assert_eq!(saved(&report), SavedBundles { whole: 9, ..SavedBundles::default() });
+    // A value: all others of its bundle are there.
+    let element = sample.with_heap(|heap| heap.mem().load(bundle.root(1) + 3 * WORD) & 0xffff_ffff_fff8);
+    for at in [bundle.root(0) + 1, bundle.root(1) + 2 * WORD, element + 7, bundle.root(2) + 4 * WORD] {
+        let (report, all) = sample.all_but(&[name], |bytes| flip(bytes, at));
+        assert_eq!(outcome(&report, name), Outcome::Part { saved: 9, missing: Some(0) }, "{at:#x}");
+        let one = SavedBundles { whole: 8, partial: 1, lost: 0, values_damaged: 1 };
+        assert_eq!(saved(&report), one);
+        let Some(Content::Directory(found)) = held(&all, name) else { panic!("a directory") };
+        let differ = |(key, fields): (_, &Vec<_>)| {
+            let same = fields.iter().zip(&expected[key]).filter(|(found, expected)| found == expected);
+            assert_eq!(same.count(), if key == object_4 { 3 } else { 4 });
+        };
+        found.iter().for_each(differ);
+        assert_eq!(found.len(), 9);
+    }
+    // A name, and what its entry and the block itself say of the bundle.
+    for at in [node + WORD, node + 6 * WORD, node + 5 * WORD, bundle.at() + 2 * WORD] {
+        let (report, all) = sample.all_but(&[name], |bytes| flip(bytes, at));
+        assert_eq!(outcome(&report, name), Outcome::Part { saved: 8, missing: Some(1) }, "{at:#x}");
+        assert_eq!((saved(&report).whole, saved(&report).partial), (8, 0));
+        let Some(Content::Directory(found)) = held(&all, name) else { panic!("a directory") };
+        assert!(found.len() == 8 && found.iter().all(|(key, fields)| expected[key] == *fields));
+    }
+}
+
+#[test]
 fn elements_of_a_list_that_can_be_read_are_saved() {
     let sample = sample(true);
     let Some(Content::List(expected)) = held(&sample.all, "list 1") else { panic!("a list") };
@@ -448,6 +496,12 @@ pub(super) fn check_claims(sample: &Sample, report: &SalvageReport, all: &Everyt
             (Some(Content::Map(found)), Content::Map(expected))
             | (Some(Content::SortedMap(found)), Content::SortedMap(expected)) => {
                 assert!(found.iter().all(|(key, value)| expected.get(key) == Some(value)), "{object:?}");
+            }
+            (Some(Content::Directory(found)), Content::Directory(expected)) => {
+                let is_known = |(name, fields): (&Vec<u8>, &Vec<Content>)| {
+                    expected.get(name).is_some_and(|expected| expected.len() == fields.len())
+                };
+                assert!(found.iter().all(is_known), "{object:?}");
             }
             (Some(Content::Bytes(found)), Content::Bytes(expected)) => {
                 assert_eq!(found.len(), expected.len());

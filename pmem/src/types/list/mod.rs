@@ -43,6 +43,7 @@ mod salvage;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod truncate;
 
 pub(super) use garbage::{free_some, visit_body};
 pub(crate) use salvage::salvage;
@@ -205,6 +206,15 @@ impl List {
     /// it needs space for new segments.
     pub fn remove<M: Mem>(self, tx: &mut Tx<'_, M>, index: u64) -> Result<Vec<u8>, TypeError> {
         middle::remove(self, tx, index)
+    }
+
+    /// Takes the elements from index `len` on away; nothing if there are not more. Costs no more for many of them than for
+    /// those of a segment: all others go to the shard's garbage list.
+    ///
+    /// # Errors
+    /// Those of the heap.
+    pub fn truncate<M: Mem>(self, tx: &mut Tx<'_, M>, len: u64) -> Result<(), TypeError> {
+        truncate::truncate(self, tx, len)
     }
 
     /// Takes all elements away. Their blocks go to the shard's garbage list.

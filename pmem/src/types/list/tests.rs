@@ -418,3 +418,62 @@ fn a_cut_in_a_batch_keeps_what_its_first_blocks_did() {
         }
     }
 }
+
+#[test]
+fn a_list_is_cut_short_at_any_place_and_grows_again() {
+    for seed in 0..12 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let tiny = Geometry { ring_slot_bytes: 2048, ..Geometry::tiny() };
+        let (geometry, bytes, max) =
+            if seed % 2 == 0 { (tiny, 512 << 10, 300) } else { (Geometry::default(), 16 << 20, 3000) };
+        let heap = heap(Geometry { shards: 1, ..geometry }, bytes);
+        let root = new_root(&heap);
+        let list = List::at(root);
+        let mut model = std::collections::VecDeque::new();
+        for turn in 0..12 {
+            for _ in 0..rng.u64(..max) {
+                let element = random_bytes(&mut rng, 30);
+                // Also from the front, so that positions wrap around.
+                if rng.u8(..3) == 0 {
+                    must(seed, run(&heap, |tx| list.push_front(tx, &element)));
+                    model.push_front(element);
+                } else {
+                    must(seed, run(&heap, |tx| list.push_back(tx, &element)));
+                    model.push_back(element);
+                }
+            }
+            let len = if turn % 5 == 0 { model.len() + 1 } else { rng.usize(..=model.len()) };
+            must(seed, run(&heap, |tx| list.truncate(tx, len as u64)));
+            model.truncate(len);
+            let all = must(seed, list.page(&heap.reader(0), 0, u64::MAX));
+            assert!(all.iter().eq(&model), "seed {seed}, cut to {len}");
+            must(seed, check_no_leak(&heap, &[root]));
+            if rng.bool() {
+                collect_garbage(&heap);
+                must(seed, check_no_leak(&heap, &[root]));
+            }
+        }
+        must(seed, run(&heap, |tx| list.truncate(tx, 0)));
+        assert_eq!(must(seed, list.len(&heap.reader(0))), 0);
+        collect_garbage(&heap);
+        must(seed, check_no_leak(&heap, &[root]));
+    }
+}
+
+/// All but the elements of one segment, and the directory, are left to the garbage list.
+#[test]
+fn cutting_a_long_list_short_and_emptying_it_take_records_of_few_words() {
+    let heap = heap(Geometry { shards: 1, ..Geometry::default() }, 64 << 20);
+    let root = new_root(&heap);
+    let list = List::at(root);
+    for i in 0..20_000_u32 {
+        run(&heap, |tx| list.push_back(tx, &[i as u8; 20])).unwrap();
+    }
+    let mut costs = Costs::default();
+    costs.add(&heap, |tx| list.truncate(tx, 10_001));
+    assert_eq!(list.len(&heap.reader(0)), Ok(10_001));
+    assert!(costs.max_words() < 64 * 4, "{}", costs.max_words());
+    let mut costs = Costs::default();
+    costs.add(&heap, |tx| list.clear(tx));
+    assert!(costs.max_words() < 24, "{}", costs.max_words());
+}

@@ -29,6 +29,7 @@
 //! An error that comes from the heap may come in the middle of an operation. The failure-atomic block must then fail with it, so that
 //! nothing was changed; it must not go on.
 
+mod base;
 mod buckets;
 mod node;
 mod salvage;
@@ -37,11 +38,13 @@ mod sweep;
 mod tests;
 mod walk;
 
+pub(super) use node::Node;
 pub(crate) use salvage::salvage;
 pub(crate) use sweep::{free_some, visit_garbage};
+pub(super) use sweep::{free_some_with, visit_garbage_with};
 
 use super::{
-    Kind, Owned, Persistent, TypeError, clear_root, garbage,
+    Kind, Owned, Persistent, TypeError,
     link::{Link, seal, unseal},
 };
 use crate::{
@@ -49,7 +52,6 @@ use crate::{
     mem::{Mem, WORD},
 };
 use buckets::{LEVEL_MAX, SMALL_MAX, Start};
-use node::Node;
 use siphasher::sip::SipHasher13;
 use walk::Place;
 
@@ -71,23 +73,24 @@ const FIRST_LEVEL: u32 = 3;
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     root: u64,
+    kind: Kind,
     level: u32,
     count: u64,
     directory: Option<u64>,
 }
 
 impl Shape {
-    fn load<V: View>(view: &V, root: u64) -> Result<Self, TypeError> {
+    fn load<V: View>(view: &V, root: u64, kind: Kind) -> Result<Self, TypeError> {
         let [head, count, directory] = view.words([root, root + COUNT, root + DIRECTORY]);
         if head == 0 {
             return if (count, directory) == (0, 0) {
-                Ok(Self { root, level: 0, count: 0, directory: None })
+                Ok(Self { root, kind, level: 0, count: 0, directory: None })
             } else {
                 Err(HeapError::Corrupt { offset: root }.into())
             };
         }
-        if head & 0xffff != Kind::Map as u64 {
-            return Err(TypeError::WrongType { found: head & 0xffff, expected: Kind::Map });
+        if head & 0xffff != kind as u64 {
+            return Err(TypeError::WrongType { found: head & 0xffff, expected: kind });
         }
         let head = unseal(head, root)?;
         let level = (head >> 16) as u32;
@@ -99,15 +102,16 @@ impl Shape {
         if let Some(at) = directory {
             view.check(at, buckets::DIRECTORY_BYTES)?;
         }
-        Ok(Self { root, level, count, directory })
+        Ok(Self { root, kind, level, count, directory })
     }
 
     fn bucket_zero(&self) -> u64 {
         self.root + BUCKET_ZERO
     }
 
-    fn head(level: u32) -> u64 {
-        seal(Kind::Map as u64 | u64::from(level) << 16)
+    /// The root's first word if there are so many buckets.
+    fn head(&self, level: u32) -> u64 {
+        seal(self.kind as u64 | u64::from(level) << 16)
     }
 }
 
@@ -126,6 +130,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub struct Map {
     root: u64,
+    /// Maps that mean something else have roots of another kind.
+    kind: Kind,
     /// In place of the region's hash, for tests of collisions.
     hash: Option<fn(&[u8]) -> u64>,
 }
@@ -134,20 +140,11 @@ impl Persistent for Map {
     const KIND: Kind = Kind::Map;
 
     fn visit<V: View>(view: &V, root: u64, visit: &mut dyn FnMut(Owned)) -> Result<(), TypeError> {
-        sweep::visit(view, root, visit)
+        Map::at(root).visit_with(view, visit, &mut |_, _| Ok(()))
     }
 
     fn discard<M: Mem>(tx: &mut Tx<'_, M>, root: u64) -> Result<(), TypeError> {
-        let shape = Shape::load(tx, root)?;
-        match shape.directory {
-            Some(directory) => {
-                let list = tx.word(shape.bucket_zero());
-                buckets::begin_garbage(tx, directory, list)?;
-                garbage::discard_body(tx, Kind::Map, directory)?;
-            }
-            None => sweep::free_few(tx, &shape)?,
-        }
-        clear_root(tx, root)
+        Map::at(root).discard_with(tx, |_, _| Ok(()))
     }
 }
 
@@ -155,7 +152,11 @@ impl Map {
     /// The map at this root.
     #[must_use]
     pub fn at(root: u64) -> Self {
-        Self { root, hash: None }
+        Self::of_kind(root, Kind::Map)
+    }
+
+    fn shape<V: View>(&self, view: &V) -> Result<Shape, TypeError> {
+        Shape::load(view, self.root, self.kind)
     }
 
     fn hash<V: View>(&self, view: &V, key: &[u8]) -> u64 {
@@ -191,7 +192,7 @@ impl Map {
     /// # Errors
     /// [`TypeError::WrongType`], [`HeapError::Corrupt`].
     pub fn len<V: View>(&self, view: &V) -> Result<u64, TypeError> {
-        Ok(Shape::load(view, self.root)?.count)
+        Ok(self.shape(view)?.count)
     }
 
     /// Whether there is no entry.
@@ -207,7 +208,7 @@ impl Map {
     /// # Errors
     /// As [`len`](Self::len).
     pub fn contains_key<V: View>(&self, view: &V, key: &[u8]) -> Result<bool, TypeError> {
-        let shape = Shape::load(view, self.root)?;
+        let shape = self.shape(view)?;
         Ok(self.find(view, &shape, key)?.found.is_some())
     }
 
@@ -225,7 +226,7 @@ impl Map {
     /// # Errors
     /// As [`len`](Self::len).
     pub fn get_into<V: View>(&self, view: &V, key: &[u8], value: &mut Vec<u8>) -> Result<bool, TypeError> {
-        let shape = Shape::load(view, self.root)?;
+        let shape = self.shape(view)?;
         match self.find(view, &shape, key)?.found {
             Some(node) => {
                 node.read_value(view, value)?;
@@ -240,7 +241,7 @@ impl Map {
     /// # Errors
     /// As [`len`](Self::len).
     pub fn value_len<V: View>(&self, view: &V, key: &[u8]) -> Result<Option<u64>, TypeError> {
-        let shape = Shape::load(view, self.root)?;
+        let shape = self.shape(view)?;
         Ok(self.find(view, &shape, key)?.found.map(|node| node.value_bytes().into()))
     }
 
@@ -299,7 +300,7 @@ impl Map {
         after: Option<&[u8]>,
         each: impl FnMut(Node) -> Result<bool, TypeError>,
     ) -> Result<bool, TypeError> {
-        let shape = Shape::load(view, self.root)?;
+        let shape = self.shape(view)?;
         let link_at = match after {
             None => shape.bucket_zero(),
             Some(key) => {
@@ -372,12 +373,8 @@ impl Map {
                 return Err(TypeError::TooLarge { bytes, max });
             }
         }
-        let shape = Shape::load(tx, self.root)?;
-        let hash = self.hash(tx, key);
-        let start = buckets::start(tx, &shape, hash)?;
-        let start = buckets::add_missing(tx, &shape, hash, start)?;
-        let place = self.find_from(tx, start, hash, key)?;
-        let order = hash.reverse_bits();
+        let shape = self.shape(tx)?;
+        let (order, place) = self.find_to_change(tx, &shape, key)?;
         if let Some(old) = place.found {
             if replaces(tx, &old)? && !old.change_value(tx, value)? {
                 let next = tx.word(old.at());
@@ -387,10 +384,35 @@ impl Map {
             }
             return Ok(Some(old));
         }
+        self.add(tx, &shape, (order, place), key, value)?;
+        Ok(None)
+    }
+
+    /// Where the key is, or is to be, after its bucket was put into the list; and its order.
+    fn find_to_change<M: Mem>(
+        &self,
+        tx: &mut Tx<'_, M>,
+        shape: &Shape,
+        key: &[u8],
+    ) -> Result<(u64, Place), TypeError> {
+        let hash = self.hash(tx, key);
+        let start = buckets::start(tx, shape, hash)?;
+        let start = buckets::add_missing(tx, shape, hash, start)?;
+        Ok((hash.reverse_bits(), self.find_from(tx, start, hash, key)?))
+    }
+
+    /// Adds an entry whose key is not there at its place.
+    fn add<M: Mem>(
+        &self,
+        tx: &mut Tx<'_, M>,
+        shape: &Shape,
+        (order, place): (u64, Place),
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), TypeError> {
         let node = Node::create(tx, order, key, value, place.link)?;
         tx.write(place.link_at, Link::Block(node).encode())?;
-        self.count_one_more(tx, &shape)?;
-        Ok(None)
+        self.count_one_more(tx, shape)
     }
 
     /// Counts a new entry, and adds buckets if there are more entries now than buckets.
@@ -401,12 +423,12 @@ impl Map {
             if count > SMALL_MAX {
                 let directory = buckets::make_directory(tx)?;
                 tx.write(self.root + DIRECTORY, Link::Block(directory).encode())?;
-                tx.write(self.root, Shape::head(FIRST_LEVEL))?;
+                tx.write(self.root, shape.head(FIRST_LEVEL))?;
             } else if tx.word(self.root) == 0 {
-                tx.write(self.root, Shape::head(0))?;
+                tx.write(self.root, shape.head(0))?;
             }
         } else if count > 1 << shape.level && shape.level < LEVEL_MAX {
-            tx.write(self.root, Shape::head(shape.level + 1))?;
+            tx.write(self.root, shape.head(shape.level + 1))?;
         }
         Ok(())
     }
@@ -429,30 +451,30 @@ impl Map {
         Ok(taken.map(|()| value))
     }
 
-    fn take_out<M: Mem>(
+    fn take_out<M: Mem, R>(
         &self,
         tx: &mut Tx<'_, M>,
         key: &[u8],
-        last_look: impl FnOnce(&Tx<'_, M>, &Node) -> Result<(), TypeError>,
-    ) -> Result<Option<()>, TypeError> {
-        let shape = Shape::load(tx, self.root)?;
+        last_look: impl FnOnce(&Tx<'_, M>, &Node) -> Result<R, TypeError>,
+    ) -> Result<Option<R>, TypeError> {
+        let shape = self.shape(tx)?;
         let place = self.find(tx, &shape, key)?;
         let Some(node) = place.found else { return Ok(None) };
-        last_look(tx, &node)?;
+        let seen = last_look(tx, &node)?;
         let next = tx.word(node.at());
         tx.write(place.link_at, next)?;
         node.free(tx)?;
         let count = shape.count.checked_sub(1).ok_or(HeapError::Corrupt { offset: self.root + COUNT })?;
         tx.write(self.root + COUNT, seal(count))?;
-        Ok(Some(()))
+        Ok(Some(seen))
     }
 
-    /// Removes all entries. Their blocks go to the shard's garbage list, where [`garbage::collect`] frees them.
+    /// Removes all entries. Their blocks go to the shard's garbage list, where [`garbage::collect`](super::garbage::collect) frees them.
     ///
     /// # Errors
     /// As [`remove`](Self::remove).
     pub fn clear<M: Mem>(&self, tx: &mut Tx<'_, M>) -> Result<(), TypeError> {
-        Self::discard(tx, self.root)
+        self.discard_with(tx, |_, _| Ok(()))
     }
 
     /// Looks at up to `entries` entries after `after` and removes those that `keep` does not want. Gives the cursor to go on from,

@@ -33,7 +33,7 @@ const OUTSIDE: u64 = 1 << 31;
 
 /// What the header of a node says. It is the node's own: its check was right.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node {
+pub(in super::super) struct Node {
     at: u64,
     order: u64,
     key_bytes: u32,
@@ -116,7 +116,7 @@ impl Node {
     }
 
     /// Offset of the node, which is also that of its link.
-    pub(super) fn at(&self) -> u64 {
+    pub(in super::super) fn at(&self) -> u64 {
         self.at
     }
 
@@ -190,14 +190,38 @@ impl Node {
         !self.is_outside && u64::from(self.value_bytes) <= CHANGEABLE_MAX
     }
 
+    /// A value that has exactly so many words, checked.
+    #[inline]
+    pub(in super::super) fn value_words<const N: usize>(
+        &self,
+        view: &impl View,
+    ) -> Result<[u64; N], HeapError> {
+        let corrupt = HeapError::Corrupt { offset: self.at };
+        let mut bytes = [[0; 8]; N];
+        if !self.is_changeable()
+            || self.value_bytes as usize != N * 8
+            || self.read_changeable_into(view, bytes.as_flattened_mut())? != bytes.as_flattened().len()
+        {
+            return Err(corrupt);
+        }
+        Ok(bytes.map(u64::from_le_bytes))
+    }
+
     #[inline]
     fn read_changeable<V: View>(&self, view: &V, out: &mut Vec<u8>) -> Result<(), HeapError> {
+        out.resize(padded(self.value_bytes) as usize, 0);
+        let len = self.read_changeable_into(view, out)?;
+        out.truncate(len);
+        Ok(())
+    }
+
+    /// Copies a value that is changed in place, with what fills its last word up, and checks it. Gives its length.
+    #[inline]
+    fn read_changeable_into<V: View>(&self, view: &V, out: &mut [u8]) -> Result<usize, HeapError> {
         let value_at = self.value_at();
         let header_at = [2, 3].map(|i| self.at + i * WORD);
-        let padded_bytes = padded(self.value_bytes) as usize;
-        out.resize(padded_bytes, 0);
         let glance = view.glance(|mem| {
-            mem.read(value_at, out);
+            mem.read(value_at, &mut *out);
             header_at.map(|at| mem.load(at))
         });
         let [lens, checks] = glance.unwrap_or_else(|| {
@@ -217,11 +241,11 @@ impl Node {
                 return Err(corrupt);
             }
         }
-        out.truncate(now.value_bytes as usize);
-        if content_crc(view, value_at, out) != now.value_crc() {
+        let len = now.value_bytes as usize;
+        if content_crc(view, value_at, &out[..len]) != now.value_crc() {
             return Err(corrupt);
         }
-        Ok(())
+        Ok(len)
     }
 
     /// Changes the value in place. Says whether that could be.

@@ -3,7 +3,7 @@
 //! The list is walked from its beginning, and then from each bucket, up to what was seen before. A node whose header, key or value is
 //! damaged still has a link with a check of its own, so the walk goes on behind it.
 
-use super::{Entry, Map, Shape, buckets, node::Node};
+use super::{Entry, Map, buckets, node::Node};
 use crate::{
     heap::View,
     mem::WORD,
@@ -24,12 +24,12 @@ const NODE_BYTES: u64 = 4 * WORD;
 /// Those of `each`.
 pub(crate) fn salvage<V: View, E>(
     view: &V,
-    root: u64,
+    map: Map,
     salvage: &mut Salvage<'_>,
     each: &mut dyn FnMut(&Entry) -> Result<(), E>,
 ) -> Result<Counts, E> {
-    let map = Map::at(root);
-    let shape = Shape::load(view, root);
+    let root = map.root;
+    let shape = map.shape(view);
     let mut why = None;
     if let Ok(shape) = &shape {
         let mut saved = 0;

@@ -16,7 +16,7 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 type Hash = Option<fn(&[u8]) -> u64>;
 
 fn map(root: u64, hash: Hash) -> Map {
-    Map { root, hash }
+    Map { hash, ..Map::at(root) }
 }
 
 fn contents<V: View>(map: Map, view: &V) -> Model {

@@ -66,9 +66,13 @@ impl Leaf {
         rank.checked_sub(self.rank).is_some_and(|index| index < self.node.len() as u64)
     }
 
+    fn key(&self, rank: u64) -> Vec<u8> {
+        self.node.key((rank - self.rank) as usize).to_vec()
+    }
+
     fn pair<V: View>(&self, view: &V, rank: u64) -> Result<Pair, TypeError> {
         let index = (rank - self.rank) as usize;
-        Ok((self.node.key(index).to_vec(), self.node.value(index).read(view)?))
+        Ok((self.key(rank), self.node.value(index).read(view)?))
     }
 }
 
@@ -83,18 +87,33 @@ impl<'v, V: View> Range<'v, V> {
         self.to - self.from
     }
 
-    fn pair(view: &V, tree: u64, leaf: &mut Option<Leaf>, rank: u64) -> Result<Pair, TypeError> {
+    /// The next key alone, as the iterator gives it with its value, which is not read here.
+    pub fn next_key(&mut self) -> Option<Result<Vec<u8>, TypeError>> {
+        if self.from == self.to {
+            return None;
+        }
+        let key =
+            Self::leaf(self.view, self.tree, &mut self.front, self.from).map(|leaf| leaf.key(self.from));
+        self.from += 1;
+        self.end_after_error(key)
+    }
+
+    fn leaf<'l>(view: &V, tree: u64, leaf: &'l mut Option<Leaf>, rank: u64) -> Result<&'l Leaf, TypeError> {
         if !leaf.as_ref().is_some_and(|leaf| leaf.has(rank)) {
             *leaf = leaf_at(view, tree, rank)?;
         }
-        leaf.as_ref().expect("ranks of a range are those of its tree").pair(view, rank)
+        Ok(leaf.as_ref().expect("ranks of a range are those of its tree"))
     }
 
-    fn end_after_error(&mut self, pair: Result<Pair, TypeError>) -> Option<Result<Pair, TypeError>> {
-        if pair.is_err() {
+    fn pair(view: &V, tree: u64, leaf: &mut Option<Leaf>, rank: u64) -> Result<Pair, TypeError> {
+        Self::leaf(view, tree, leaf, rank)?.pair(view, rank)
+    }
+
+    fn end_after_error<T>(&mut self, item: Result<T, TypeError>) -> Option<Result<T, TypeError>> {
+        if item.is_err() {
             self.from = self.to;
         }
-        Some(pair)
+        Some(item)
     }
 }
 

@@ -58,7 +58,8 @@ object_type! {
         6 Write AddAssign = add_assign(values: Numbers);
         /// Multiplies each number by this one.
         7 Write Scale = scale(factor: Number);
-        /// The sum of the products with a vector of the same length, added from the first to the last.
+        /// The sum of the products with a vector of the same length: of floats, added from the first to the last; of integers, exact,
+        /// and an error only if it needs more than 64 bits in the end.
         8 Read Dot = dot(values: Numbers) -> Number;
         /// Joins each number with the one in its place of a vector of the same length.
         9 Write Combine = combine(values: Numbers, op: MergeOp);

@@ -4,17 +4,20 @@ use crate::{ConditionWait, Holder, Leader, object_type};
 
 object_type! {
     /// A lock that many owners read under, or one writes. Reentrant. Nobody starves: who asks waits behind those who asked
-    /// before, but for owners that read already, who read again at once. What a session holds is given back when it ends.
+    /// before, but for owners that have it already, who read (and, if they write, write) again at once. What a session holds is
+    /// given back when it ends.
     pub mod rw_lock = 25, "RwLock";
     creation {}
     methods {
-        /// Locks for reading. Returns a fencing token, greater than that of any writer before. An owner that writes reads too.
+        /// Locks for reading. Returns a fencing token, greater than that of any writer before. An owner that writes may read too, and
+        /// goes on reading when it writes no more.
         0 Wait Read = read(owner: u64, timeout_ms: Option<u64>) -> u64;
-        /// Locks for writing. Returns a fencing token, greater than any before. `Denied` to an owner that reads: it would wait for itself.
+        /// Locks for writing. Returns a fencing token, greater than any before. `Denied` to an owner that reads
+        /// and does not write: it would wait for itself.
         1 Wait Write = write(owner: u64, timeout_ms: Option<u64>) -> u64;
-        /// Locks for reading if nobody writes or waits.
+        /// Locks for reading if nobody else writes and nobody waits.
         2 Write TryRead = try_read(owner: u64) -> Option<u64>;
-        /// Locks for writing if nobody else holds it or waits.
+        /// Locks for writing if nobody else holds it or waits. An owner that alone reads writes too then.
         3 Write TryWrite = try_write(owner: u64) -> Option<u64>;
         /// Unlocks a reading once. `Denied` if the owner does not read.
         4 Write UnlockRead = unlock_read(owner: u64);
@@ -44,9 +47,11 @@ object_type! {
         /// Unlocks once. `Denied` if the owner does not hold it, or (given a token) holds it by another locking.
         2 Write Unlock = unlock(owner: u64, token: Option<u64>);
         /// Lets the lock go, however often the owner has locked it, and waits to be notified. When it is, or its time is over, it
-        /// locks again as often, for which it may have to wait longer. `Denied` if the owner does not hold the lock.
+        /// locks again as often, for which it may have to wait longer: in the place of its asking, before those who asked for the
+        /// lock since. `Denied` if the owner does not hold the lock.
         3 Wait Await = wait(owner: u64, timeout_ms: Option<u64>) -> ConditionWait;
         /// Notifies the owner that has waited longest. `Denied` if the caller does not hold the lock. Says whether somebody waited.
+        /// Should that owner's session end, or its call be cancelled, before it has the lock again, the next is notified instead.
         4 Write NotifyOne = notify_one(owner: u64) -> bool;
         /// Notifies all that wait. `Denied` if the caller does not hold the lock. Returns how many there were.
         5 Write NotifyAll = notify_all(owner: u64) -> u64;
@@ -62,8 +67,8 @@ object_type! {
     pub mod election = 27, "Election";
     creation {}
     methods {
-        /// Waits to become the leader. Returns a fencing token, greater than that of any leader before. A session that leads
-        /// already gets its token.
+        /// Waits to become the leader, behind those who asked before. Returns a fencing token, greater than that of any leader
+        /// before. A session that leads already gets its token. What it campaigns as has at most 4,096 bytes.
         0 Wait Campaign = campaign(candidate: String, timeout_ms: Option<u64>) -> u64;
         /// Resigns. Says whether the session led (given a token: by that election).
         1 Write Resign = resign(token: Option<u64>) -> bool;

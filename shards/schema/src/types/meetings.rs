@@ -5,7 +5,8 @@ use abide_net::Value;
 
 object_type! {
     /// A barrier whose parties come and go: each phase ends when all that are registered have arrived. A party belongs to the session that
-    /// registered it, and is deregistered when that ends; those of the creation belong to nobody.
+    /// registered it, and is deregistered when that ends, whether it has arrived or not; those of the creation belong to nobody. Who
+    /// arrives need not be registered: arrivals are counted, and those of a session are its own parties' first.
     pub mod phaser = 28, "Phaser";
     creation { parties: u32 = 0 }
     methods {
@@ -15,11 +16,12 @@ object_type! {
         1 Write BulkRegister = bulk_register(n: u32) -> u64;
         /// One party arrives, without waiting. Returns the phase that it arrives in. `Denied` if all have arrived or none are there.
         2 Write Arrive = arrive() -> u64;
-        /// One party arrives and waits for the phase to end. Returns the next one.
+        /// One party arrives and waits for the phase to end. Returns the next one. It has arrived also if its wait ends by a time-out.
         3 Wait ArriveAndWait = arrive_and_wait(timeout_ms: Option<u64>) -> u64;
-        /// One party arrives and is no party any more. Returns the phase that it arrives in.
+        /// One party arrives and is no party any more. Returns the phase that it arrives in. It is one of the session's own, or else
+        /// one that belongs to nobody; `Denied` if all belong to other sessions.
         4 Write ArriveAndDeregister = arrive_and_deregister() -> u64;
-        /// Waits until the phase is another than this one. Returns the one that is then.
+        /// Waits until the phase is another than this one. Returns the one that is then. `Denied` if it will not be another.
         5 Wait AwaitPhase = await_phase(phase: u64, timeout_ms: Option<u64>) -> u64;
         /// The phase: 0 at first.
         6 Read GetPhase = phase() -> u64;
@@ -27,7 +29,8 @@ object_type! {
         7 Read Registered = registered() -> u32;
         /// How many of them have arrived in this phase.
         8 Read Arrived = arrived() -> u32;
-        /// Whether the last party has left. A phaser that is over takes no parties, and nobody waits in it: calls end as `Denied`.
+        /// Whether the last party has left. A phaser that is over takes no parties, and nobody waits in it: calls end as `Denied`. One
+        /// that has had no party yet is not over.
         9 Read IsTerminated = is_terminated() -> bool;
     }
 }
@@ -65,7 +68,8 @@ object_type! {
     pub mod rendezvous = 31, "Rendezvous";
     creation {}
     methods {
-        /// Publishes an address under a name (1 to 512 bytes). `Denied` if another session has it.
+        /// Publishes an address (at most 4,096 bytes) under a name (1 to 512 bytes), or another in its place. `Denied` if another
+        /// session has the name.
         0 Write Publish = publish(name: String, address: String);
         /// Takes an address of this session back. Says whether there was one.
         1 Write Withdraw = withdraw(name: String) -> bool;
@@ -77,12 +81,14 @@ object_type! {
 }
 
 object_type! {
-    /// A barrier that adds up: each party of a generation brings a vector, and each gets all of them joined.
+    /// A barrier that adds up: each party of a generation brings a vector, and each gets all of them joined, number by number. `op` is
+    /// any but concat; and, or and xor join integers only.
     pub mod reducer = 32, "Reducer";
     creation { parties: u32, len: u32, kind: NumberKind = NumberKind::F64, op: MergeOp = MergeOp::Sum }
     methods {
         /// Brings a vector, and waits for the others. The result is joined in the order of arrival. If one party times out or its
-        /// session ends, the generation is broken for all, and so is the reducer until a reset, as a barrier is.
+        /// session ends, the generation is broken for all, and so is the reducer until a reset, as a barrier is. `BadArgument`, and no
+        /// arrival, for a vector of another length or kind, or one that overflows 64-bit integers with those that are there.
         0 Wait Contribute = contribute(values: Numbers, timeout_ms: Option<u64>) -> Numbers;
         /// How many parties wait now.
         1 Read Waiting = waiting() -> u32;

@@ -5,7 +5,7 @@ use abide_net::Value;
 
 object_type! {
     /// A queue of values, first in, first out, with a bound or without. Those who wait to put and those who wait to take
-    /// have their turn in the order of asking.
+    /// have their turn in the order of asking. A bound is at least 1.
     pub mod queue = 20, "Queue";
     creation { capacity: Option<u64> = None }
     methods {
@@ -53,15 +53,16 @@ object_type! {
 }
 
 object_type! {
-    /// A log of values that any number of readers follow, each with a cursor of its own. It keeps the last `retain` values.
+    /// A log of values that any number of readers follow, each with a cursor of its own. It keeps the last `retain` values,
+    /// at least one.
     pub mod topic = 22, "Topic";
     creation { retain: u64 = 10_000 }
     methods {
         /// Adds a value, and returns its position. Positions begin at 0 and have no gaps.
         0 Write Publish = publish(value: Value) -> u64;
-        /// At most `limit` values from the position `cursor` on. If there are none yet it waits for one.
+        /// At most `limit` values from the position `cursor` on. If there is none yet it waits for the first, also for one far ahead.
         1 Wait Subscribe = subscribe(cursor: u64, limit: u32, timeout_ms: Option<u64>) -> TopicPage;
-        /// The last `n` values with their positions, as many as are kept.
+        /// The last `n` values with their positions, ascending, as many as are kept. `TooLarge` past the frame's limit.
         2 Read Last = last(n: u32) -> Vec<(u64, Value)>;
         /// The position that the next value gets.
         3 Read NextPosition = next_position() -> u64;

@@ -84,7 +84,7 @@ object_type! {
 }
 
 object_type! {
-    /// A set of values.
+    /// A set of values, each of up to 64 KiB.
     pub mod set = 16, "Set";
     creation {}
     methods {
@@ -104,7 +104,7 @@ object_type! {
         6 Write Extend = extend(values: Vec<Value>) -> u64;
         /// Removes all of these, and returns how many were there.
         7 Write RemoveAll = remove_all(values: Vec<Value>) -> u64;
-        /// Removes all but these, and returns how many went.
+        /// Removes all but these, and returns how many went. `TooLarge` if these are so many that one call cannot put them anew.
         8 Write RetainAll = retain_all(values: Vec<Value>) -> u64;
         /// Removes everything.
         9 Write Clear = clear();

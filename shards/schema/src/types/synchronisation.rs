@@ -41,7 +41,7 @@ object_type! {
     /// Permits, given out in the order of asking. An owned semaphore takes the permits of a session back
     /// when it ends, and lets nobody release more than its session holds.
     pub mod semaphore = 12, "Semaphore";
-    creation { permits: u64, unowned: bool }
+    creation { permits: u64, unowned: bool = false }
     methods {
         /// Takes `n` permits, waiting behind those who asked before.
         0 Wait Acquire = acquire(n: u64, timeout_ms: Option<u64>);

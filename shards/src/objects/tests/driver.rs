@@ -6,12 +6,15 @@
 use crate::{
     Event, Outbox, Shard,
     shard::{
-        Home, Origin, SessionId, SessionTerms,
+        Home, Origin, SessionId, SessionTerms, ShardConfig,
         testing::{config, ephemeral_shard, persistent_home},
     },
 };
 use abide_net::{CallError, codec, frame::Call};
-use abide_schema::{Method, ObjectInfo, ObjectType, types::object};
+use abide_schema::{
+    BlockedBy, Method, ObjectInfo, ObjectType,
+    types::{object, shard},
+};
 use std::{collections::BTreeMap, marker::PhantomData};
 
 /// The lease of the sessions, far longer than any test that does not mean to let one expire.
@@ -33,6 +36,8 @@ struct Twin {
     home: Option<Home>,
     /// Events until it is opened anew.
     left: u32,
+    /// The time of the last event.
+    last_us: u64,
     /// Calls that are not answered yet, which their clients ask for again after a restart.
     asked: BTreeMap<u64, Asked>,
     /// The newest attempt in each slot of each session.
@@ -75,7 +80,15 @@ const TERMS: SessionTerms = SessionTerms { lease_us: LEASE_MS * 1_000, is_seeded
 
 impl Twin {
     fn ephemeral() -> Twin {
-        Twin { shard: Some(ephemeral_shard()), out: Outbox::default(), home: None, left: 0, asked: BTreeMap::new(), newest: BTreeMap::new() }
+        Twin {
+            shard: Some(ephemeral_shard()),
+            out: Outbox::default(),
+            home: None,
+            left: 0,
+            last_us: 0,
+            asked: BTreeMap::new(),
+            newest: BTreeMap::new(),
+        }
     }
 
     fn persistent() -> Twin {
@@ -84,28 +97,32 @@ impl Twin {
             out: Outbox::default(),
             home: Some(persistent_home()),
             left: EVENTS_A_RUN,
+            last_us: START_US,
             asked: BTreeMap::new(),
             newest: BTreeMap::new(),
         };
-        twin.open();
+        twin.open(START_US);
         twin
     }
 
     /// Opens the shard on what its home holds.
-    fn open(&mut self) {
+    fn open(&mut self, now_us: u64) {
         self.shard = None;
-        self.shard = Some(Shard::open(config(self.home.clone())).expect("it opens again"));
+        let config = ShardConfig { started_us: now_us, ..config(self.home.clone()) };
+        self.shard = Some(Shard::open(config).expect("it opens again"));
     }
 
     /// Applies an event, and gives the answers by the connections that they go to.
     fn apply(&mut self, now_us: u64, event: Event<'_>) -> Vec<(u64, Answer)> {
+        let mut answers = Vec::new();
         if self.home.is_some() {
             self.left -= 1;
             if self.left == 0 {
                 // A restart looks at each call that waits.
                 self.left = EVENTS_A_RUN + 4 * self.asked.len() as u32;
-                self.open();
-                self.ask_again(now_us);
+                // At the time before: what is due now is due after the restart.
+                self.open(self.last_us);
+                answers = self.ask_again(self.last_us);
             }
             if let Event::Call { origin, session, call, .. } = event {
                 let asked = Asked {
@@ -122,21 +139,25 @@ impl Twin {
                 self.asked.insert(origin.connection, asked);
             }
         }
-        let answers = self.apply_once(now_us, event);
+        self.last_us = now_us;
+        answers.extend(self.apply_once(now_us, event));
         for (attempt, _) in &answers {
             self.asked.remove(attempt);
         }
         answers
     }
 
-    /// What clients do whose node was started again. None of their calls that waited has an answer yet.
-    fn ask_again(&mut self, now_us: u64) {
+    /// What clients do whose node was started again. Calls that waited wait on, but for those whose time is over just now.
+    fn ask_again(&mut self, now_us: u64) -> Vec<(u64, Answer)> {
         let asked = std::mem::take(&mut self.asked);
+        let mut answers = Vec::new();
         for (attempt, asked) in &asked {
-            let answers = self.apply_once(now_us, asked.event(*attempt));
-            assert_eq!(answers, [], "a call that waited is not in its place after a restart");
+            answers.extend(self.apply_once(now_us, asked.event(*attempt)));
         }
         self.asked = asked;
+        // Who is answered before asking again is told when asking.
+        answers.retain(|(attempt, _)| *attempt != 0);
+        answers
     }
 
     fn apply_once(&mut self, now_us: u64, event: Event<'_>) -> Vec<(u64, Answer)> {
@@ -145,7 +166,8 @@ impl Twin {
         shard.commit(&mut self.out).expect("its memory does not fail");
         let answer = |reply: &crate::shard::OutgoingReply| {
             let body = self.out.body(reply);
-            let result = if reply.ok { Ok(body.to_vec()) } else { Err(codec::decode(body).expect("an error")) };
+            let result =
+                if reply.ok { Ok(body.to_vec()) } else { Err(codec::decode(body).expect("an error")) };
             (reply.origin.connection, result)
         };
         let answers = self.out.replies().iter().map(answer).collect();
@@ -183,6 +205,14 @@ pub(super) struct Sent<M> {
     kind: PhantomData<M>,
 }
 
+impl<M> Sent<M> {
+    /// The same as a call of another kind, of which this is one.
+    pub(super) fn of_kind<N>(self) -> Sent<N> {
+        let Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData } = self;
+        Sent { session, slot, sequence, attempt, method, arguments, kind: PhantomData }
+    }
+}
+
 impl TestShard {
     /// A shard whose object will be made by the first call.
     pub(super) fn new<T: ObjectType>(creation: T::Creation) -> TestShard {
@@ -204,15 +234,27 @@ impl TestShard {
         }
     }
 
+    /// The same, but the persistent twin is not opened anew: with that, leases begin anew.
+    pub(super) fn steady(mut self) -> TestShard {
+        self.persistent.left = u32::MAX;
+        self
+    }
+
     /// Applies an event to both, and files the answers that it gave.
     fn apply(&mut self, event: Event<'_>) {
-        let answers = self.persistent.apply(self.now_us, event);
+        let mut answers = self.persistent.apply(self.now_us, event);
         if let Some(ephemeral) = &mut self.ephemeral {
-            let others = ephemeral.apply(self.now_us, event);
+            let mut others = ephemeral.apply(self.now_us, event);
+            // Those of clients that asked again come first.
+            answers.sort_by_key(|(attempt, _)| *attempt);
+            others.sort_by_key(|(attempt, _)| *attempt);
             // What is known of an object says where it lives.
             let is_info = matches!(event, Event::Call { call, .. } if call.method == object::Info::ID);
             if !is_info {
-                assert_eq!(others, answers, "an ephemeral object answers (left) other than a persistent one: {event:?}");
+                assert_eq!(
+                    others, answers,
+                    "an ephemeral object answers (left) other than a persistent one: {event:?}"
+                );
             }
         }
         for (attempt, answer) in answers {
@@ -336,6 +378,14 @@ impl TestShard {
         self.get(object::Info {})
     }
 
+    /// Who holds what the calls wait for, as whoever asks for all calls that wait is told.
+    pub(super) fn holders(&mut self) -> Vec<BlockedBy> {
+        let type_id = std::mem::replace(&mut self.type_id, shard::Type::ID);
+        let page = self.get(shard::Waits { cursor: 0, limit: 1 });
+        self.type_id = type_id;
+        page.entries.into_iter().next().expect("a call waits").holders
+    }
+
     /// Answers that nobody has looked at.
     pub(super) fn answers_left(&self) -> usize {
         self.answers.len()
@@ -347,7 +397,9 @@ impl TestShard {
         shard.end_sessions(self.now_us, &mut self.persistent.out);
         shard.commit(&mut self.persistent.out).expect("its memory does not fail");
         self.persistent.out.clear();
-        self.persistent.open();
+        // Their sessions are over: nobody asks for them again.
+        self.persistent.asked.clear();
+        self.persistent.open(self.now_us);
         TestShard { ephemeral: None, answers: BTreeMap::new(), ..self }
     }
 }

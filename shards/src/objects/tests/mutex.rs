@@ -176,7 +176,7 @@ fn two_threads_of_one_session_are_two_owners() {
 
 #[test]
 fn the_lock_of_a_session_that_dies_goes_to_the_next_with_a_greater_token() {
-    let mut shard = mutex();
+    let mut shard = mutex().steady();
     let token = shard.get(Lock { owner: 0, timeout_ms: None });
     shard.get(Lock { owner: 0, timeout_ms: None });
     let dying_too = lock(&mut shard, 1, 5);
@@ -210,7 +210,7 @@ fn a_waiter_that_leaves_does_not_disturb_the_queue() {
 
 #[test]
 fn a_queue_of_sessions_that_die_together_hands_the_lock_to_the_first_that_lives() {
-    let mut shard = mutex();
+    let mut shard = mutex().steady();
     let dead: Vec<_> = (1..5).map(|session| lock(&mut shard, session, 0)).collect();
     let living = lock(&mut shard, 9, 0);
     shard.pass_ms(LEASE_MS / 2);

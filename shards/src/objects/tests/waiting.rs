@@ -48,10 +48,63 @@ pub(super) fn timeout() -> impl Strategy<Value = Option<u64>> {
 /// How calls that may wait ended, by their numbers.
 pub(super) type Ends<T> = BTreeMap<usize, Result<T, CallError>>;
 
+/// Calls that may wait: of one method, or of one of several.
+pub(super) trait Waits: Debug + Clone {
+    /// What they return.
+    type Output: Debug + PartialEq + Clone;
+    /// Makes the call.
+    fn begin(self, shard: &mut TestShard, session: u128) -> Sent<Self>;
+    /// The answer to it, if it is there. It is there once.
+    fn take_answer(
+        &self,
+        shard: &mut TestShard,
+        sent: &Sent<Self>,
+    ) -> Option<Result<Self::Output, CallError>>;
+}
+
+impl<M: Method<Output: Debug + PartialEq + Clone> + Debug + Clone> Waits for M {
+    type Output = M::Output;
+
+    fn begin(self, shard: &mut TestShard, session: u128) -> Sent<Self> {
+        shard.begin(session, self)
+    }
+
+    fn take_answer(&self, shard: &mut TestShard, sent: &Sent<M>) -> Option<Result<M::Output, CallError>> {
+        shard.take_answer(sent)
+    }
+}
+
+/// Implements [`Waits`] for an enum of methods: `waits!(Call -> Output { Variant(Method) => how its output becomes the enum's })`.
+macro_rules! waits {
+    ($kind:ident -> $output:ty { $($variant:ident($method:ty) => $into:expr),* $(,)? }) => {
+        impl $crate::objects::tests::waiting::Waits for $kind {
+            type Output = $output;
+
+            fn begin(self, shard: &mut $crate::objects::tests::driver::TestShard, session: u128) -> $crate::objects::tests::driver::Sent<Self> {
+                match self { $($kind::$variant(method) => shard.begin(session, method).of_kind(),)* }
+            }
+
+            fn take_answer(
+                &self,
+                shard: &mut $crate::objects::tests::driver::TestShard,
+                sent: &$crate::objects::tests::driver::Sent<Self>,
+            ) -> Option<Result<$output, abide_net::CallError>> {
+                match self {
+                    $($kind::$variant(_) => {
+                        let sent: $crate::objects::tests::driver::Sent<$method> = sent.clone().of_kind();
+                        Some(shard.take_answer(&sent)?.map($into))
+                    })*
+                }
+            }
+        }
+    };
+}
+pub(super) use waits;
+
 /// A slow and plain account of what an object does.
 pub(super) trait Model {
-    /// The method that may wait.
-    type Wait: Method<Output: Debug + PartialEq + Clone> + Debug + Clone;
+    /// Calls that may wait.
+    type Wait: Waits;
     /// Other calls.
     type Other: Debug + Clone;
 
@@ -67,20 +120,33 @@ pub(super) trait Model {
         other: Self::Other,
         ends: &mut Ends<Output<Self>>,
     );
+    /// So much time passes. Comes before the time-outs that come with it.
+    fn passes(&mut self, ms: u64, ends: &mut Ends<Output<Self>>) {
+        let _ = (ms, ends);
+    }
+    /// The time-out of call `id` passes. Says whether it waits on all the same, for something else and without a time-out, or the model
+    /// has ended it otherwise.
+    fn waits_on(&mut self, id: usize, ends: &mut Ends<Output<Self>>) -> bool {
+        let _ = (id, ends);
+        false
+    }
     /// Call `id` waits no more.
     fn gone(&mut self, id: usize, ends: &mut Ends<Output<Self>>);
     /// A session ended, and none of its calls waits any more.
     fn session_ended(&mut self, session: u128, ends: &mut Ends<Output<Self>>);
 }
 
-type Output<M> = <<M as Model>::Wait as Method>::Output;
+type Output<M> = <<M as Model>::Wait as Waits>::Output;
 
 /// A call that may wait, as the test sees it.
 struct Made<M: Model> {
+    wait: M::Wait,
     sent: Sent<M::Wait>,
     deadline_ms: Option<u64>,
     /// Its session has ended since.
     buried: bool,
+    /// It failed without waiting. That changed nothing and is recorded nowhere: who asks again after a restart makes another call.
+    failed_at_once: bool,
     answer: Option<Result<Output<M>, CallError>>,
 }
 
@@ -122,7 +188,12 @@ impl<M: Model> Run<M> {
             .filter(|(deadline_ms, _)| *deadline_ms <= self.now_ms)
             .collect();
         due.sort();
-        due.into_iter().for_each(|(_, id)| self.end(id, CallError::TimedOut));
+        for (_, id) in due {
+            self.made[id].deadline_ms = None;
+            if self.waits(id) && !self.model.waits_on(id, &mut self.ends) {
+                self.end(id, CallError::TimedOut);
+            }
+        }
     }
 
     fn take(&mut self, step: Step<M::Wait, M::Other>) {
@@ -130,9 +201,18 @@ impl<M: Model> Run<M> {
             Step::Wait(session, wait) => {
                 let id = self.made.len();
                 let deadline_ms = M::timeout_ms(&wait).map(|ms| self.now_ms + ms);
-                let sent = self.shard.begin(session, wait.clone());
-                self.made.push(Made { sent, deadline_ms, buried: false, answer: None });
+                let sent = wait.clone().begin(&mut self.shard, session);
+                let made = Made {
+                    wait: wait.clone(),
+                    sent,
+                    deadline_ms,
+                    buried: false,
+                    failed_at_once: false,
+                    answer: None,
+                };
+                self.made.push(made);
                 self.model.wait(id, session, wait, &mut self.ends);
+                self.made[id].failed_at_once = matches!(self.ends.get(&id), Some(Err(_)));
             }
             Step::Other(session, other) => {
                 self.model.other(&mut self.shard, session, other, &mut self.ends);
@@ -145,7 +225,7 @@ impl<M: Model> Run<M> {
             Step::Retry(index) if !self.made.is_empty() => {
                 let id = index.index(self.made.len());
                 let made = &mut self.made[id];
-                if !made.buried {
+                if !made.buried && !made.failed_at_once {
                     made.sent = self.shard.retry(&made.sent);
                     made.answer = None;
                 }
@@ -164,13 +244,14 @@ impl<M: Model> Run<M> {
             Step::Pass(ms) => {
                 self.now_ms += ms;
                 self.shard.pass_ms(ms);
+                self.model.passes(ms, &mut self.ends);
             }
         }
     }
 
     fn compare(&mut self) {
         for (id, made) in self.made.iter_mut().enumerate() {
-            if let Some(answer) = self.shard.take_answer(&made.sent) {
+            if let Some(answer) = made.wait.take_answer(&mut self.shard, &made.sent) {
                 assert_eq!(made.answer, None, "call {id} was answered twice");
                 made.answer = Some(answer);
             }
