@@ -6,9 +6,9 @@ use abide_schema::{
     MergeOp, Method, Number, NumberKind, Numbers, ObjectType, TypeInfo,
     types::{
         atomic_bool, atomic_byte_array, atomic_double, atomic_int, atomic_long, atomic_ref, blob, condition,
-        count_down_latch, counter, cyclic_barrier, election, event, exchanger, find_type_id, future, id_generator,
-        list, map, matrix, mutex, object, phaser, priority_queue, queue, rate_limiter, reducer, rendezvous,
-        rw_lock, semaphore, set, sorted_map, topic, vector,
+        count_down_latch, counter, cyclic_barrier, election, event, exchanger, find_type_id, future,
+        id_generator, list, map, matrix, mutex, object, phaser, priority_queue, queue, rate_limiter, reducer,
+        rendezvous, rw_lock, semaphore, set, sorted_map, topic, vector,
     },
 };
 use fastrand::Rng;
@@ -43,7 +43,11 @@ impl Asked {
 
     /// A result, readable.
     pub(crate) fn show(&self, body: &[u8]) -> String {
-        let info: &TypeInfo = if self.method >= 0xff00 { object::Type::info() } else { find_type_id(self.type_id).expect("built in") };
+        let info: &TypeInfo = if self.method >= 0xff00 {
+            object::Type::info()
+        } else {
+            find_type_id(self.type_id).expect("built in")
+        };
         let method = info.method_by_id(self.method).expect("it was asked for");
         match (method.output_to_json)(body) {
             Ok(json) => json.to_string(),
@@ -157,7 +161,11 @@ impl Generator<'_> {
     /// A number that the object gave out, or any.
     fn number(&mut self) -> u64 {
         let known = &self.hints.numbers;
-        if known.is_empty() || self.rng.u32(..5) == 0 { self.rng.u64(..4) } else { known[self.rng.usize(..known.len())] }
+        if known.is_empty() || self.rng.u32(..5) == 0 {
+            self.rng.u64(..4)
+        } else {
+            known[self.rng.usize(..known.len())]
+        }
     }
 
     fn cursor(&mut self) -> Option<Value> {
@@ -171,7 +179,9 @@ impl Generator<'_> {
     }
 
     fn value(&mut self) -> Value {
-        let json = |text: &str| Value::from_json(&serde_json::from_str(text).expect("it is JSON")).expect("it is a value");
+        let json = |text: &str| {
+            Value::from_json(&serde_json::from_str(text).expect("it is JSON")).expect("it is a value")
+        };
         match self.rng.u32(..24) {
             0 => Value::null(),
             1 => Value::bool(false),
@@ -274,7 +284,14 @@ impl Generator<'_> {
             phaser::Type::ID => encode(phaser::Creation { parties: self.rng.u32(..3) }),
             event::Type::ID => encode(event::Creation { initially_set: self.rng.bool() }),
             reducer::Type::ID => {
-                let ops = [MergeOp::Sum, MergeOp::Product, MergeOp::Min, MergeOp::Max, MergeOp::First, MergeOp::Last];
+                let ops = [
+                    MergeOp::Sum,
+                    MergeOp::Product,
+                    MergeOp::Min,
+                    MergeOp::Max,
+                    MergeOp::First,
+                    MergeOp::Last,
+                ];
                 let op = ops[self.rng.usize(..ops.len())];
                 encode(reducer::Creation { parties: self.small(), len: REDUCER, kind: self.kind(), op })
             }
@@ -385,7 +402,8 @@ impl Generator<'_> {
 
     fn set(&mut self) -> Asked {
         use set::*;
-        let (value, values, after, limit) = (self.value(), self.some(Self::value), self.cursor(), self.limit());
+        let (value, values, after, limit) =
+            (self.value(), self.some(Self::value), self.cursor(), self.limit());
         if self.rng.bool() {
             one_of!(self; Insert { value: value.clone() }, Extend { values: values.clone() },
                 GetPage { after: after.clone(), limit })
@@ -488,7 +506,8 @@ impl Generator<'_> {
 
     fn vector(&mut self) -> Asked {
         use vector::*;
-        let (index, start, end) = (self.rng.u32(..VECTOR + 1), self.rng.u32(..VECTOR + 1), self.rng.u32(..VECTOR + 2));
+        let (index, start, end) =
+            (self.rng.u32(..VECTOR + 1), self.rng.u32(..VECTOR + 1), self.rng.u32(..VECTOR + 2));
         let (value, op, all) = (self.real(), self.op(), self.reals(VECTOR as usize));
         let count = self.rng.usize(..3);
         let few = self.reals(count);
@@ -546,7 +565,8 @@ impl Generator<'_> {
         use rate_limiter::*;
         let (n, timeout_ms, burst) = (self.rng.u64(..4), self.timeout(), self.rng.u64(1..6));
         let exact = self.style == Style::Exact;
-        let (permits, period_ms) = if exact { (self.rng.u64(1..5), self.rng.u64(1..20)) } else { (1, HOUR_MS) };
+        let (permits, period_ms) =
+            if exact { (self.rng.u64(1..5), self.rng.u64(1..20)) } else { (1, HOUR_MS) };
         if self.style == Style::Concurrent {
             one_of!(self; TryAcquire { n }, Available {})
         }

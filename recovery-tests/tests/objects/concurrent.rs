@@ -14,12 +14,8 @@ use crate::{
     registered,
     run::new_name,
     seeds::seeds,
-    stores::{
-        Envelope,
-        embedded::call_now,
-        raw_client::OneByOne,
-        tcp::start_node,
-    },
+    stores::{Envelope, embedded::call_now, raw_client::OneByOne, tcp::start_node},
+    wrong::{Altered, Mistake},
 };
 use abide_net::MethodKind;
 use abide_pmem::Persistence;
@@ -29,7 +25,7 @@ use abide_recovery_tests::{
 };
 use abide_schema::{
     Method, ObjectType,
-    types::{find_type_id, list, map, set},
+    types::{atomic_long, find_type_id, list, map, semaphore, set},
 };
 use abide_shards::{
     embedded::{EmbeddedOptions, EmbeddedStore},
@@ -144,9 +140,11 @@ fn judge<C: FnMut(&Envelope) -> Answer + Send>(
     seed: u64,
     persistent: bool,
     connect: impl Fn(Session) -> C,
+    alter: impl Fn(World) -> World,
 ) -> Result<(), String> {
     let mut rng = Rng::with_seed(seed);
-    let creation = Generator { rng: &mut rng, style: Style::Concurrent, hints: Default::default() }.creation(type_id);
+    let creation =
+        Generator { rng: &mut rng, style: Style::Concurrent, hints: Default::default() }.creation(type_id);
     let key = format!("key {}", new_name());
     let clock = AtomicU64::new(1);
     let now = || clock.fetch_add(1, Ordering::SeqCst);
@@ -198,7 +196,7 @@ fn judge<C: FnMut(&Envelope) -> Answer + Send>(
     }
     calls.sort_by_key(|call| call.invoked);
     let described = history::describe(&calls);
-    check(World::new(type_id, &creation, 0), calls).map_err(|error| {
+    check(alter(World::new(type_id, &creation, 0)), calls).map_err(|error| {
         let name = find_type_id(type_id).expect("built in").name;
         format!("{name}: {error}\nABIDE_MODEL_SEED={seed} makes the same calls (their order is another each time)\n{described}")
     })
@@ -211,7 +209,7 @@ fn judge_all<C: FnMut(&Envelope) -> Answer + Send>(
 ) {
     for type_id in registered() {
         for seed in seeds(count) {
-            if let Err(error) = judge(type_id, seed, persistent, &connect) {
+            if let Err(error) = judge(type_id, seed, persistent, &connect, |world| world) {
                 panic!("{error}");
             }
         }
@@ -253,4 +251,19 @@ fn clients_of_a_node_see_one_order() {
         });
     }
     node.stop().expect("it stops in order");
+}
+
+/// Histories of right objects are wrong ones of a wrong model.
+#[test]
+fn histories_that_a_wrong_model_explains_not_are_rejected() {
+    let store = EmbeddedStore::in_memory(&EmbeddedOptions { shards: Some(1), ..EmbeddedOptions::default() });
+    for (type_id, mistake) in [
+        (atomic_long::Type::ID, Mistake::Lost(atomic_long::IncrementAndGet::ID)),
+        (map::Type::ID, Mistake::Lost(map::Insert::ID)),
+        (semaphore::Type::ID, Mistake::Twice(semaphore::TryAcquire::ID)),
+    ] {
+        let wrong = |world: World| world.altered(move |model| Box::new(Altered { model, mistake }));
+        let is_found = |seed| judge(type_id, seed, false, |_| session_of(&store), wrong).is_err();
+        assert!((0..20).any(is_found), "{mistake:?} is not found");
+    }
 }

@@ -4,6 +4,7 @@
 //! - `asked`: calls at random; `run`: the same calls to a store and to the models, answer by answer;
 //! - `stores`: what is judged (a shard by a clock in the test's hand, an embedded store, a node behind TCP);
 //! - `sequential`: runs without and with the end of the store in their middle;
+//! - `crowds`: hundreds of callers that wait in one object;
 //! - `concurrent`: several threads at once, whose histories must have an order that the models explain;
 //! - `wrong`: the judge judged: wrong models and wrong histories must be found out.
 //!
@@ -11,6 +12,7 @@
 
 mod asked;
 mod concurrent;
+mod crowds;
 mod model;
 mod run;
 mod seeds;

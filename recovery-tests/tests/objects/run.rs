@@ -1,8 +1,11 @@
 //! One random run: the same calls to a store and to the models, compared answer by answer.
 
 use crate::{
-    asked::{Generator, Style},
-    model::{Answer, CallId, Session, world::{Answers, World}},
+    asked::{Asked, Generator, Style},
+    model::{
+        Answer, CallId, Session,
+        world::{Answers, World},
+    },
     stores::{Envelope, Store},
 };
 use abide_net::MethodKind;
@@ -35,11 +38,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) restarts: Restarts,
     /// When the run begins, in microseconds.
     pub(crate) start_us: u64,
+    /// How many calls a session makes at the same time.
+    pub(crate) slots: usize,
 }
 
-/// Sessions at the same time, and calls of one session.
+/// Sessions at the same time.
 const SESSIONS_MAX: usize = 4;
-const SLOTS: usize = 5;
 
 /// No two runs of this process share a session or a key: they may share a store.
 static NAMES: AtomicU64 = AtomicU64::new(1);
@@ -111,6 +115,7 @@ impl<'a> Run<'a> {
             }
             match self.rng.u32(..100) {
                 0..4 => self.cancel()?,
+                4 if self.rng.bool() => self.expire()?,
                 4 => self.end_session()?,
                 5..9 => self.retry()?,
                 9..22 if self.plan.style == Style::Exact => self.pass_time()?,
@@ -133,7 +138,8 @@ impl<'a> Run<'a> {
         let named = world.map_or("?", |world| find_type_id(self.plan.types[world]).expect("built in").name);
         let creation = world.map(|world| {
             let info = find_type_id(self.plan.types[world]).expect("built in");
-            (info.creation_to_json)(&self.creations[world]).map_or_else(|e| e.to_string(), |json| json.to_string())
+            (info.creation_to_json)(&self.creations[world])
+                .map_or_else(|e| e.to_string(), |json| json.to_string())
         });
         let mut text = format!("{named}, created with {}\n", creation.unwrap_or_default());
         let mut shown: Vec<&String> = Vec::new();
@@ -199,7 +205,10 @@ impl<'a> Run<'a> {
         match self.open.get(&call) {
             Some((world, _)) => {
                 let got = self.show(*world, call, answer);
-                self.difference(Some(*world), &format!("call {} is told {got}\n        and should wait", call.0))
+                self.difference(
+                    Some(*world),
+                    &format!("call {} is told {got}\n        and should wait", call.0),
+                )
             }
             None => self.difference(None, &format!("call {} is answered twice: {answer:?}", call.0)),
         }
@@ -210,7 +219,7 @@ impl<'a> Run<'a> {
         if alive.is_empty() || alive.len() < SESSIONS_MAX && self.rng.u32(..10) == 0 {
             let session = new_name();
             self.store.begin(session);
-            self.sessions.insert(session, vec![Slot::default(); SLOTS]);
+            self.sessions.insert(session, vec![Slot::default(); self.plan.slots]);
             return session;
         }
         alive[self.rng.usize(..alive.len())]
@@ -222,9 +231,14 @@ impl<'a> Run<'a> {
         let hints = self.worlds[world].hints();
         let mut generator = Generator { rng: &mut self.rng, style: self.plan.style, hints };
         let asked = generator.call(self.plan.types[world]);
+        self.make(session, world, asked)
+    }
+
+    /// Makes a call, if its session has a slot for it.
+    fn make(&mut self, session: Session, world: usize, asked: Asked) -> Result<(), String> {
         let slots = self.sessions.get_mut(&session).expect("it is there");
         let busy = |slot: &Slot| slot.newest.is_some() && slot.told.is_none();
-        let free: Vec<usize> = (0..SLOTS).filter(|&slot| !busy(&slots[slot])).collect();
+        let free: Vec<usize> = (0..slots.len()).filter(|&slot| !busy(&slots[slot])).collect();
         if free.is_empty() {
             return Ok(());
         }
@@ -262,7 +276,8 @@ impl<'a> Run<'a> {
         if !self.store.cancel(&envelope) {
             expected.retain(|(call, _)| *call != envelope.call);
             self.open.remove(&envelope.call);
-            self.sessions.get_mut(&envelope.session).expect("it is there")[envelope.slot as usize].newest = None;
+            self.sessions.get_mut(&envelope.session).expect("it is there")[envelope.slot as usize].newest =
+                None;
         }
         self.settle(expected)
     }
@@ -276,12 +291,33 @@ impl<'a> Run<'a> {
         self.end_this(chosen)
     }
 
+    /// Nothing is heard of a session for so long that its lease ends.
+    fn expire(&mut self) -> Result<(), String> {
+        let alive: Vec<Session> = self.sessions.keys().copied().collect();
+        if alive.is_empty() {
+            return Ok(());
+        }
+        let session = alive[self.rng.usize(..alive.len())];
+        let Some(ends_us) = self.store.expire(session) else { return Ok(()) };
+        self.note(None, format!("     the lease of session {session} ends, at {ends_us} us"));
+        let passes = |world: &mut World| {
+            let mut answers = world.pass_until(ends_us);
+            answers.extend(world.end_session(session));
+            answers
+        };
+        let expected: Answers = self.worlds.iter_mut().flat_map(passes).collect();
+        self.now_us = ends_us;
+        self.sessions.remove(&session);
+        self.settle(expected)
+    }
+
     fn end_this(&mut self, session: Session) -> Result<(), String> {
         self.note(None, format!("     session {session} ends"));
         let mut expected: Answers =
             self.worlds.iter_mut().flat_map(|world| world.end_session(session)).collect();
         if !self.store.end(session) {
-            let own = |call: &CallId| self.open.get(call).is_some_and(|(_, envelope)| envelope.session == session);
+            let own =
+                |call: &CallId| self.open.get(call).is_some_and(|(_, envelope)| envelope.session == session);
             expected.retain(|(call, _)| !own(call));
             self.open.retain(|_, (_, envelope)| envelope.session != session);
         }
@@ -343,7 +379,13 @@ impl<'a> Run<'a> {
             alive.into_iter().try_for_each(|session| self.end_this(session))?;
         }
         let in_order = self.rng.bool();
-        self.note(None, format!("     the store ends{}, and is opened again", if in_order { "" } else { " out of order" }));
+        self.note(
+            None,
+            format!(
+                "     the store ends{}, and is opened again",
+                if in_order { "" } else { " out of order" }
+            ),
+        );
         let waiting: Vec<Envelope> = self.open.values().map(|(_, envelope)| envelope.clone()).collect();
         self.store.restart(in_order, &waiting);
         if self.plan.restarts == Restarts::End {
@@ -355,5 +397,38 @@ impl<'a> Run<'a> {
             self.open.clear();
         }
         self.settle(Answers::new())
+    }
+}
+
+impl Run<'_> {
+    /// The same for one object, created with these arguments.
+    pub(crate) fn created_with(mut self, creation: Vec<u8>) -> Self {
+        self.worlds = vec![World::new(self.plan.types[0], &creation, self.plan.start_us)];
+        self.creations = vec![creation];
+        self
+    }
+
+    fn by_pairs(&mut self, calls: Vec<Asked>) -> Result<(), String> {
+        for pair in calls.chunks(2) {
+            let session = self.some_session();
+            pair.iter().try_for_each(|asked| self.make(session, 0, asked.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes these calls, each two by one of the sessions, and what comes of them; then the end of the store and the calls of
+    /// the second part. Says how many waited in between.
+    pub(crate) fn script(mut self, before: Vec<Asked>, after: Vec<Asked>) -> Result<usize, String> {
+        self.by_pairs(before)?;
+        let gathered = self.open.len();
+        if self.plan.restarts != Restarts::Never {
+            self.restart()?;
+        }
+        self.by_pairs(after)?;
+        while let Some(&session) = self.sessions.keys().next() {
+            self.end_this(session)?;
+        }
+        self.settle(Answers::new())?;
+        Ok(gathered)
     }
 }

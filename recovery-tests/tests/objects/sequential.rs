@@ -14,7 +14,15 @@ use crate::{
 };
 
 fn plan(types: &[u16]) -> Plan<'_> {
-    Plan { types, steps: 60, style: Style::Real, persistent: false, restarts: Restarts::Never, start_us: 0 }
+    Plan {
+        types,
+        steps: 60,
+        style: Style::Real,
+        persistent: false,
+        restarts: Restarts::Never,
+        start_us: 0,
+        slots: 5,
+    }
 }
 
 fn check(plan: Plan<'_>, count: u64, store: impl Fn() -> Option<Box<dyn Store>>) {

@@ -14,8 +14,8 @@ use abide_net::{CallError, codec};
 use abide_schema::{
     Method, ObjectType, Progress,
     types::{
-        atomic_int, atomic_long, condition, count_down_latch, cyclic_barrier, find_type_id, id_generator, list, map,
-        mutex, priority_queue, queue, semaphore, sorted_map, topic,
+        atomic_int, atomic_long, condition, count_down_latch, cyclic_barrier, find_type_id, id_generator,
+        list, map, mutex, priority_queue, queue, semaphore, sorted_map, topic,
     },
 };
 use serde::Serialize;
@@ -23,7 +23,7 @@ use std::fmt::Debug;
 
 /// What is altered in a model.
 #[derive(Debug, Clone, Copy)]
-enum Mistake {
+pub(crate) enum Mistake {
     /// A call of this method is made twice, as by a client that retries.
     Twice(u16),
     /// A call of this method is answered as if it were this one.
@@ -41,9 +41,9 @@ enum Mistake {
 }
 
 #[derive(Debug)]
-struct Altered {
-    model: Box<dyn AnyModel>,
-    mistake: Mistake,
+pub(crate) struct Altered {
+    pub(crate) model: Box<dyn AnyModel>,
+    pub(crate) mistake: Mistake,
 }
 
 impl AnyModel for Altered {
@@ -125,6 +125,7 @@ fn is_found(type_id: u16, mistake: Mistake) -> bool {
             persistent: false,
             restarts: Restarts::Never,
             start_us: START_US,
+            slots: 5,
         };
         let mut store = InHand::new(false);
         let alter = |world: crate::model::world::World| {
@@ -182,12 +183,14 @@ fn a_wrong_answer_is_shown_with_the_call_and_both_answers() {
         persistent: false,
         restarts: Restarts::Never,
         start_us: START_US,
+        slots: 5,
     };
     let alter = |world: crate::model::world::World| {
         let mistake = Mistake::Lost(atomic_long::IncrementAndGet::ID);
         world.altered(move |model| Box::new(Altered { model, mistake }) as Box<dyn AnyModel>)
     };
-    let difference = Run::new(3, plan, &mut InHand::new(false), alter).run().expect_err("an increment is lost");
+    let difference =
+        Run::new(3, plan, &mut InHand::new(false), alter).run().expect_err("an increment is lost");
     let mut lines: Vec<&str> = difference.lines().collect();
     assert!(lines[0].starts_with("AtomicLong, created with"), "{difference}");
     let last = lines.split_off(lines.len() - 2);

@@ -109,8 +109,12 @@ impl Row {
     fn put(&mut self, start: usize, values: Numbers) -> Made<()> {
         let values = numbers_as(values, self.kind())?;
         match (&mut self.0, values) {
-            (Numbers::I64(numbers), Numbers::I64(new)) => numbers[start..start + new.len()].copy_from_slice(&new),
-            (Numbers::F64(numbers), Numbers::F64(new)) => numbers[start..start + new.len()].copy_from_slice(&new),
+            (Numbers::I64(numbers), Numbers::I64(new)) => {
+                numbers[start..start + new.len()].copy_from_slice(&new)
+            }
+            (Numbers::F64(numbers), Numbers::F64(new)) => {
+                numbers[start..start + new.len()].copy_from_slice(&new)
+            }
             _ => unreachable!("they are of this kind now"),
         }
         Ok(())
@@ -292,7 +296,8 @@ impl vector::Methods<Moment> for Vector {
         }
         match (&self.0.0, numbers_as(values, self.0.kind())?) {
             (Numbers::I64(there), Numbers::I64(new)) => {
-                let products = there.iter().zip(&new).map(|(there, new)| i128::from(*there) * i128::from(*new));
+                let products =
+                    there.iter().zip(&new).map(|(there, new)| i128::from(*there) * i128::from(*new));
                 let sum = i64::try_from(products.sum::<i128>());
                 sum.map(Number::I64).map_err(|_| CallError::bad_argument(""))
             }

@@ -290,7 +290,12 @@ impl atomic_byte_array::Methods<Moment> for ByteArray {
         Ok(Bytes(std::mem::replace(&mut self.0, bytes.0)))
     }
 
-    fn compare_exchange(&mut self, _: &mut Moment, expected: Bytes, bytes: Bytes) -> Made<Result<Bytes, Bytes>> {
+    fn compare_exchange(
+        &mut self,
+        _: &mut Moment,
+        expected: Bytes,
+        bytes: Bytes,
+    ) -> Made<Result<Bytes, Bytes>> {
         if self.0 != expected.0 {
             return Ok(Err(Bytes(self.0.clone())));
         }
@@ -378,7 +383,12 @@ impl atomic_ref::Methods<Moment> for Reference {
         Ok((self.version, self.value.clone()))
     }
 
-    fn set_if_version(&mut self, _: &mut Moment, version: u64, value: Option<Value>) -> Made<Result<u64, u64>> {
+    fn set_if_version(
+        &mut self,
+        _: &mut Moment,
+        version: u64,
+        value: Option<Value>,
+    ) -> Made<Result<u64, u64>> {
         if self.version != version {
             return Ok(Err(self.version));
         }

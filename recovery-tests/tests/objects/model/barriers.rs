@@ -117,7 +117,12 @@ impl Reducer {
 }
 
 impl reducer::Methods<Moment> for Reducer {
-    fn contribute(&mut self, moment: &mut Moment, values: Numbers, timeout_ms: Option<u64>) -> Made<Wait<Numbers>> {
+    fn contribute(
+        &mut self,
+        moment: &mut Moment,
+        values: Numbers,
+        timeout_ms: Option<u64>,
+    ) -> Made<Wait<Numbers>> {
         if values.len() != self.len as usize {
             return Err(CallError::bad_argument(""));
         }
@@ -235,8 +240,12 @@ impl Phaser {
             self.phase += 1;
             self.arrived = 0;
             self.arrived_of.clear();
-            let ended: BTreeSet<CallId> =
-                self.waiting.iter().filter(|(_, phase)| **phase != self.phase).map(|(call, _)| *call).collect();
+            let ended: BTreeSet<CallId> = self
+                .waiting
+                .iter()
+                .filter(|(_, phase)| **phase != self.phase)
+                .map(|(call, _)| *call)
+                .collect();
             for call in ended {
                 self.waiting.remove(&call);
                 moment.answer(call, Ok(&self.phase));

@@ -37,7 +37,11 @@ impl Model for List {
         let expected: Page<Value, u64> = codec::decode(expected).map_err(|error| error.to_string())?;
         let told: Page<Value, u64> = codec::decode(told).map_err(|error| error.to_string())?;
         if (&expected.entries, expected.next.is_some()) != (&told.entries, told.next.is_some()) {
-            return Err(format!("the page should be {:?}, with more to come: {}", expected.entries, expected.next.is_some()));
+            return Err(format!(
+                "the page should be {:?}, with more to come: {}",
+                expected.entries,
+                expected.next.is_some()
+            ));
         }
         if let Some(next) = told.next {
             let at = self.front + (self.start(cursor) + told.entries.len()) as i64;

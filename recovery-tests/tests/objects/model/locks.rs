@@ -183,7 +183,11 @@ impl Model for Condition {
                 self.lock.hand_over(moment);
                 false
             }
-            (None, Gone::TimedOut) if self.lock.queue.get(&call).is_some_and(|asks| asks.waited.is_some()) => false,
+            (None, Gone::TimedOut)
+                if self.lock.queue.get(&call).is_some_and(|asks| asks.waited.is_some()) =>
+            {
+                false
+            }
             _ => {
                 // No notification is lost with one that did not see it.
                 if self.lock.queue.remove(&call).is_some_and(|asks| asks.alone) {
@@ -229,7 +233,12 @@ impl condition::Methods<Moment> for Condition {
         self.lock.unlock(moment, owner, token)
     }
 
-    fn wait(&mut self, moment: &mut Moment, owner: u64, timeout_ms: Option<u64>) -> Made<Wait<ConditionWait>> {
+    fn wait(
+        &mut self,
+        moment: &mut Moment,
+        owner: u64,
+        timeout_ms: Option<u64>,
+    ) -> Made<Wait<ConditionWait>> {
         self.check_held(moment, owner)?;
         let held = self.lock.held.expect("the caller holds it");
         self.waiting.insert(moment.call(), held);

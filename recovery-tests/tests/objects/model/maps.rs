@@ -121,8 +121,11 @@ impl Model for Map {
                 self.iterations.page(&keys, after, limit, &told.entries, told.next.as_ref())
             }
             map::Entries::ID => {
-                let (asked, told): (map::Entries, Page<(Value, Value), Value>) = (decode(arguments)?, decode(told)?);
-                if let Some((key, value)) = told.entries.iter().find(|(key, value)| self.entries.get(key) != Some(value)) {
+                let (asked, told): (map::Entries, Page<(Value, Value), Value>) =
+                    (decode(arguments)?, decode(told)?);
+                if let Some((key, value)) =
+                    told.entries.iter().find(|(key, value)| self.entries.get(key) != Some(value))
+                {
                     return Err(format!("{key:?} is not {value:?}"));
                 }
                 let told_keys: Vec<Value> = told.entries.into_iter().map(|(key, _)| key).collect();
@@ -254,7 +257,12 @@ macro_rules! map_methods {
             Ok(after)
         }
 
-        fn merge_many(&mut self, moment: &mut Moment, entries: Vec<(Value, Value)>, op: MergeOp) -> Made<u64> {
+        fn merge_many(
+            &mut self,
+            moment: &mut Moment,
+            entries: Vec<(Value, Value)>,
+            op: MergeOp,
+        ) -> Made<u64> {
             let before = self.entries.clone();
             for (key, value) in entries {
                 if let Err(error) = self.merge(moment, key, value, op) {
@@ -265,7 +273,13 @@ macro_rules! map_methods {
             Ok((self.entries.len() - before.len()) as u64)
         }
 
-        fn compute(&mut self, _: &mut Moment, key: Value, op: MergeOp, operand: Value) -> Made<Option<Value>> {
+        fn compute(
+            &mut self,
+            _: &mut Moment,
+            key: Value,
+            op: MergeOp,
+            operand: Value,
+        ) -> Made<Option<Value>> {
             let Some(there) = self.entries.get_mut(&$key(key)) else { return Ok(None) };
             *there = join(op, there, &operand)?;
             Ok(Some(there.clone()))

@@ -85,7 +85,12 @@ impl Election {
 }
 
 impl election::Methods<Moment> for Election {
-    fn campaign(&mut self, moment: &mut Moment, candidate: String, timeout_ms: Option<u64>) -> Made<Wait<u64>> {
+    fn campaign(
+        &mut self,
+        moment: &mut Moment,
+        candidate: String,
+        timeout_ms: Option<u64>,
+    ) -> Made<Wait<u64>> {
         let session = moment.session();
         if self.leads_now(session) {
             return Ok(Wait::Done(self.token));
@@ -111,7 +116,12 @@ impl election::Methods<Moment> for Election {
         Ok(self.leader_now())
     }
 
-    fn observe(&mut self, moment: &mut Moment, token: u64, timeout_ms: Option<u64>) -> Made<Wait<Option<Leader>>> {
+    fn observe(
+        &mut self,
+        moment: &mut Moment,
+        token: u64,
+        timeout_ms: Option<u64>,
+    ) -> Made<Wait<Option<Leader>>> {
         if self.token_now() != token {
             return Ok(Wait::Done(self.leader_now()));
         }
@@ -213,7 +223,12 @@ impl rendezvous::Methods<Moment> for Rendezvous {
         Ok(moment.wait(timeout_ms))
     }
 
-    fn names(&mut self, _: &mut Moment, after: Option<String>, limit: u32) -> Made<Page<(String, String), String>> {
+    fn names(
+        &mut self,
+        _: &mut Moment,
+        after: Option<String>,
+        limit: u32,
+    ) -> Made<Page<(String, String), String>> {
         let rest: Vec<(String, String)> = self
             .published
             .iter()

@@ -78,7 +78,8 @@ impl Moment {
 
     /// Answers a waiting call.
     pub(crate) fn answer<T: Serialize>(&mut self, call: CallId, result: Result<&T, CallError>) {
-        self.answers.push((call, result.map(|result| codec::encode(result).expect("results can be encoded"))));
+        self.answers
+            .push((call, result.map(|result| codec::encode(result).expect("results can be encoded"))));
     }
 }
 
@@ -88,10 +89,7 @@ pub(crate) trait Model: Clone + Debug + Send + Sync + 'static {
     type Type: ObjectType;
 
     /// A new object.
-    fn create(
-        creation: <Self::Type as ObjectType>::Creation,
-        now_us: u64,
-    ) -> Result<Self, CallError>;
+    fn create(creation: <Self::Type as ObjectType>::Creation, now_us: u64) -> Result<Self, CallError>;
 
     /// Makes a call: the declaration's `dispatch`.
     fn call(
@@ -120,7 +118,13 @@ pub(crate) trait Model: Clone + Debug + Send + Sync + 'static {
 
     /// Whether an answer that a caller was told is right, given the one that this model expected. Where a declaration leaves
     /// something open (an order, a cursor), this looks at what it does not, and learns the rest.
-    fn accept(&mut self, _method: u16, _arguments: &[u8], expected: &[u8], told: &[u8]) -> Result<(), String> {
+    fn accept(
+        &mut self,
+        _method: u16,
+        _arguments: &[u8],
+        expected: &[u8],
+        told: &[u8],
+    ) -> Result<(), String> {
         if expected == told { Ok(()) } else { Err(String::new()) }
     }
 

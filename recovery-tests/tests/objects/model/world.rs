@@ -197,9 +197,11 @@ impl World {
                 object.due(&mut moment);
                 answers.extend(self.answered(moment));
             }
-            let over = |waiting: &Waiting| waiting.deadline_us.is_some_and(|deadline_us| deadline_us <= next_us);
+            let over =
+                |waiting: &Waiting| waiting.deadline_us.is_some_and(|deadline_us| deadline_us <= next_us);
             let over = self.waiting.iter().filter(|(_, waiting)| over(waiting));
-            let first = over.min_by_key(|(call, waiting)| (waiting.deadline_us, **call)).map(|(call, _)| *call);
+            let first =
+                over.min_by_key(|(call, waiting)| (waiting.deadline_us, **call)).map(|(call, _)| *call);
             if let Some(call) = first {
                 answers.extend(self.end_wait(call, Gone::TimedOut));
             }

@@ -217,7 +217,9 @@ impl Store for Embedded {
             }
             let rang = self.bell.rang.lock().expect("nobody panics with it");
             let left = until.saturating_duration_since(Instant::now());
-            drop(self.bell.rings.wait_timeout_while(rang, left, |rang| !*rang).expect("nobody panics with it"));
+            drop(
+                self.bell.rings.wait_timeout_while(rang, left, |rang| !*rang).expect("nobody panics with it"),
+            );
         }
     }
 }

@@ -45,6 +45,11 @@ pub(crate) trait Store {
     /// Ends a session. Says whether its waiting calls will be answered.
     fn end(&mut self, session: Session) -> bool;
 
+    /// Lets a session's lease end, and no other's. Says at what time it does, if this store can.
+    fn expire(&mut self, _session: Session) -> Option<u64> {
+        None
+    }
+
     /// Lets time pass, up to this moment, where the test has the clock.
     fn pass_until(&mut self, now_us: u64);
 

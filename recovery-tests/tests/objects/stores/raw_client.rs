@@ -19,7 +19,12 @@ use std::{
 /// What a node said.
 #[derive(Debug)]
 pub(crate) enum Said {
-    Reply { session: Session, slot: u32, sequence: u64, answer: Answer },
+    Reply {
+        session: Session,
+        slot: u32,
+        sequence: u64,
+        answer: Answer,
+    },
     Alive(bool),
     /// Something that it should not have said.
     Odd(String),
@@ -190,7 +195,9 @@ impl OneByOne {
     pub(crate) fn call(&mut self, envelope: &Envelope) -> Answer {
         self.client.send(envelope, false);
         match self.said.recv_timeout(PATIENCE) {
-            Ok(Said::Reply { slot, sequence, answer, .. }) if (slot, sequence) == (envelope.slot, envelope.sequence) => {
+            Ok(Said::Reply { slot, sequence, answer, .. })
+                if (slot, sequence) == (envelope.slot, envelope.sequence) =>
+            {
                 answer
             }
             other => Err(CallError::Unknown { reason: format!("the node said {other:?}") }),

@@ -16,8 +16,8 @@ use std::{
 
 pub(crate) const START_US: u64 = 1_000_000;
 
-/// Leases end by [`InHand::expire`] alone.
-const LEASE_US: u64 = 1 << 50;
+/// Leases end by [`InHand::expire`] alone: no run takes so long otherwise.
+const LEASE_US: u64 = 1_000_000_000_000;
 
 pub(crate) struct InHand {
     directory: Option<tempfile::TempDir>,
@@ -135,13 +135,29 @@ impl Store for InHand {
 
     fn end(&mut self, session: Session) -> bool {
         self.apply(Event::Goodbye { session: SessionId(session.into()) });
+        self.heard_us.remove(&session);
         true
+    }
+
+    fn expire(&mut self, session: Session) -> Option<u64> {
+        let ends_us = self.heard_us.get(&session)? + LEASE_US;
+        for moment_us in [self.now_us, ends_us - 1] {
+            self.pass_until(moment_us);
+            for other in self.heard_us.keys().copied().filter(|other| *other != session).collect::<Vec<_>>() {
+                self.apply(Event::Heartbeat { session: SessionId(other.into()) });
+                self.heard_us.insert(other, self.now_us);
+            }
+        }
+        self.pass_until(ends_us);
+        self.heard_us.remove(&session);
+        Some(ends_us)
     }
 
     /// Moment by moment: whatever is due is looked at when it is.
     fn pass_until(&mut self, now_us: u64) {
         loop {
-            let next_us = self.shard.as_ref().and_then(Shard::next_deadline_us).filter(|next_us| *next_us <= now_us);
+            let next_us =
+                self.shard.as_ref().and_then(Shard::next_deadline_us).filter(|next_us| *next_us <= now_us);
             let Some(next_us) = next_us else { break };
             self.now_us = self.now_us.max(next_us);
             self.apply(Event::Tick);
@@ -159,6 +175,8 @@ impl Store for InHand {
             drop(regions);
         }
         self.open();
+        // Leases begin anew.
+        self.heard_us.values_mut().for_each(|heard_us| *heard_us = self.now_us);
         for envelope in waiting {
             self.send(envelope, true);
         }
