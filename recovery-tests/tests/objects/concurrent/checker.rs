@@ -48,7 +48,7 @@ impl History {
         self
     }
 
-    fn is_explained(mut self) -> bool {
+    fn explained(mut self) -> bool {
         self.calls.sort_by_key(|call| call.invoked);
         check(self.world, self.calls).is_ok()
     }
@@ -62,9 +62,9 @@ fn value(n: i128) -> Value {
 fn a_lost_update_is_rejected() {
     let history = || History::of::<atomic_long::Type>(&atomic_long::Creation { initial: 0 });
     let add = || atomic_long::IncrementAndGet {};
-    assert!(history().call(1, 1, 4, add(), 1).call(2, 2, 3, add(), 2).is_explained());
-    assert!(history().call(1, 1, 4, add(), 2).call(2, 2, 3, add(), 1).is_explained());
-    assert!(!history().call(1, 1, 4, add(), 1).call(2, 2, 3, add(), 1).is_explained());
+    assert!(history().call(1, 1, 4, add(), 1).call(2, 2, 3, add(), 2).explained());
+    assert!(history().call(1, 1, 4, add(), 2).call(2, 2, 3, add(), 1).explained());
+    assert!(!history().call(1, 1, 4, add(), 1).call(2, 2, 3, add(), 1).explained());
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn an_update_that_was_made_twice_is_rejected() {
     let history = || History::of::<atomic_long::Type>(&atomic_long::Creation { initial: 0 });
     let add = || atomic_long::AddAndGet { delta: 5 };
     let get = || atomic_long::Get {};
-    assert!(history().call(1, 1, 2, add(), 5).call(2, 3, 4, get(), 5).is_explained());
-    assert!(!history().call(1, 1, 2, add(), 5).call(2, 3, 4, get(), 10).is_explained());
+    assert!(history().call(1, 1, 2, add(), 5).call(2, 3, 4, get(), 5).explained());
+    assert!(!history().call(1, 1, 2, add(), 5).call(2, 3, 4, get(), 10).explained());
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn a_stale_read_is_rejected() {
     let insert = || map::Insert { key: value(1), value: value(2) };
     let get = || map::Get { key: value(1) };
     // During the insertion a reader may see either, but after it only what was inserted.
-    assert!(history().call(1, 1, 4, insert(), None).call(2, 2, 3, get(), None).is_explained());
-    assert!(history().call(1, 1, 4, insert(), None).call(2, 2, 3, get(), Some(value(2))).is_explained());
-    assert!(!history().call(1, 1, 2, insert(), None).call(2, 3, 4, get(), None).is_explained());
+    assert!(history().call(1, 1, 4, insert(), None).call(2, 2, 3, get(), None).explained());
+    assert!(history().call(1, 1, 4, insert(), None).call(2, 2, 3, get(), Some(value(2))).explained());
+    assert!(!history().call(1, 1, 2, insert(), None).call(2, 3, 4, get(), None).explained());
     // Who has seen it does not lose it again.
     let seen = history().call(1, 1, 8, insert(), None).call(2, 2, 3, get(), Some(value(2)));
-    assert!(!seen.call(3, 4, 5, get(), None).is_explained());
+    assert!(!seen.call(3, 4, 5, get(), None).explained());
 }
 
 #[test]
@@ -95,9 +95,9 @@ fn an_id_that_is_given_out_twice_is_rejected() {
     let history = || History::of::<id_generator::Type>(&id_generator::Creation { start: 7 });
     let next = || id_generator::Next {};
     let range = || id_generator::NextRange { n: 3 };
-    assert!(history().call(1, 1, 4, next(), 10).call(2, 2, 3, range(), 7).is_explained());
-    assert!(!history().call(1, 1, 4, next(), 7).call(2, 2, 3, next(), 7).is_explained());
-    assert!(!history().call(1, 1, 4, next(), 8).call(2, 2, 3, range(), 7).is_explained());
+    assert!(history().call(1, 1, 4, next(), 10).call(2, 2, 3, range(), 7).explained());
+    assert!(!history().call(1, 1, 4, next(), 7).call(2, 2, 3, next(), 7).explained());
+    assert!(!history().call(1, 1, 4, next(), 8).call(2, 2, 3, range(), 7).explained());
 }
 
 #[test]
@@ -106,28 +106,28 @@ fn a_queue_out_of_order_is_rejected() {
     let offer = |n| queue::Offer { value: value(n) };
     let poll = || queue::Poll {};
     let one_after_the_other = || history().call(1, 1, 2, offer(1), true).call(2, 3, 4, offer(2), true);
-    let first = |history: History, n| history.call(3, 5, 6, poll(), Some(value(n))).is_explained();
+    let first = |history: History, n| history.call(3, 5, 6, poll(), Some(value(n))).explained();
     assert!(first(one_after_the_other(), 1));
     assert!(!first(one_after_the_other(), 2));
     // At the same time either may be the first.
     assert!(first(history().call(1, 1, 4, offer(1), true).call(2, 2, 3, offer(2), true), 2));
     // Two that take at once do not take the same, though there be two.
     let taken = one_after_the_other().call(3, 5, 8, poll(), Some(value(1)));
-    assert!(!taken.call(4, 6, 7, poll(), Some(value(1))).is_explained());
+    assert!(!taken.call(4, 6, 7, poll(), Some(value(1))).explained());
 }
 
 #[test]
 fn a_lock_of_two_and_a_permit_too_many_are_rejected() {
     let history = || History::of::<mutex::Type>(&mutex::Creation {});
     let lock = || mutex::TryLock { owner: 0 };
-    assert!(history().call(1, 1, 4, lock(), Some(1)).call(2, 2, 3, lock(), None).is_explained());
-    assert!(!history().call(1, 1, 4, lock(), Some(1)).call(2, 2, 3, lock(), Some(1)).is_explained());
-    assert!(!history().call(1, 1, 4, lock(), Some(1)).call(2, 2, 3, lock(), Some(2)).is_explained());
+    assert!(history().call(1, 1, 4, lock(), Some(1)).call(2, 2, 3, lock(), None).explained());
+    assert!(!history().call(1, 1, 4, lock(), Some(1)).call(2, 2, 3, lock(), Some(1)).explained());
+    assert!(!history().call(1, 1, 4, lock(), Some(1)).call(2, 2, 3, lock(), Some(2)).explained());
     let history = || History::of::<semaphore::Type>(&semaphore::Creation { permits: 3, unowned: false });
     let acquire = || semaphore::TryAcquire { n: 2 };
-    assert!(history().call(1, 1, 4, acquire(), false).call(2, 2, 3, acquire(), true).is_explained());
-    assert!(!history().call(1, 1, 4, acquire(), true).call(2, 2, 3, acquire(), true).is_explained());
-    assert!(!history().call(1, 1, 4, acquire(), false).call(2, 2, 3, acquire(), false).is_explained());
+    assert!(history().call(1, 1, 4, acquire(), false).call(2, 2, 3, acquire(), true).explained());
+    assert!(!history().call(1, 1, 4, acquire(), true).call(2, 2, 3, acquire(), true).explained());
+    assert!(!history().call(1, 1, 4, acquire(), false).call(2, 2, 3, acquire(), false).explained());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_position_of_a_topic_that_is_used_twice_is_rejected() {
     let history = || History::of::<topic::Type>(&topic::Creation { retain: 9 });
     let publish = |n| topic::Publish { value: value(n) };
     let both = |first, second| history().call(1, 1, 4, publish(1), first).call(2, 2, 3, publish(2), second);
-    assert!(both(1, 0).is_explained());
-    assert!(!both(0, 0).is_explained());
-    assert!(!both(0, 2).is_explained());
+    assert!(both(1, 0).explained());
+    assert!(!both(0, 0).explained());
+    assert!(!both(0, 2).explained());
 }

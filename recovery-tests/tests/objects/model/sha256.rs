@@ -2,7 +2,7 @@
 
 /// The first 32 bits of the fractional parts of the roots of the first primes: section 4.2.2 and 5.3.3.
 fn fractions(count: usize, root: impl Fn(f64) -> f64) -> Vec<u32> {
-    let is_prime = |n: &u32| (2..*n).all(|divisor| n % divisor != 0);
+    let is_prime = |n: &u32| (2..*n).all(|divisor| !n.is_multiple_of(divisor));
     let primes = (2..).filter(is_prime).take(count);
     primes.map(|prime| (root(f64::from(prime)).fract() * 4_294_967_296.0) as u32).collect()
 }
