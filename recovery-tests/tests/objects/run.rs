@@ -388,6 +388,13 @@ impl<'a> Run<'a> {
         );
         let waiting: Vec<Envelope> = self.open.values().map(|(_, envelope)| envelope.clone()).collect();
         self.store.restart(in_order, &waiting);
+        // What changed nothing is not recorded: no copy of it is under way any more, so nobody who was answered asks again.
+        for slot in self.sessions.values_mut().flatten() {
+            let about = slot.newest.as_ref().is_some_and(|newest| newest.asked.method >= 0xff00);
+            if about || matches!(slot.told, Some(Err(_))) {
+                (slot.newest, slot.told) = (None, None);
+            }
+        }
         if self.plan.restarts == Restarts::End {
             for session in std::mem::take(&mut self.sessions).into_keys() {
                 for world in &mut self.worlds {
