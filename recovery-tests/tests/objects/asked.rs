@@ -305,10 +305,17 @@ impl Generator<'_> {
 
     /// A call on an object of a type.
     pub(crate) fn call(&mut self, type_id: u16) -> Asked {
-        if self.style != Style::Concurrent && self.chance(3) {
-            return match self.rng.u32(..6) {
+        if self.style != Style::Concurrent && self.chance(5) {
+            return match self.rng.u32(..10) {
                 0 => Asked::about(type_id, object::Delete {}),
                 1 => Asked::about(type_id, object::Create {}),
+                2 | 3 => Asked::about(type_id, object::Info {}),
+                4 => Asked::about(type_id, object::ExpireIn { ms: self.timeout().unwrap_or(3_600_000) }),
+                5 => Asked::about(type_id, object::Persist {}),
+                6 | 7 => {
+                    let (version, timeout_ms) = (self.rng.u64(..60), self.timeout());
+                    Asked::about(type_id, object::Watch { version, timeout_ms })
+                }
                 _ => Asked::about(type_id, object::Exists {}),
             };
         }
