@@ -46,7 +46,8 @@ impl Shard {
                 if let Some(object) = self.find(call)? {
                     self.check_creation(object, call)?;
                     codec::encode_into(&false, result)?;
-                    return Ok(done(MethodKind::Read));
+                    // A late second copy of this call must not create it, should it have been deleted meanwhile.
+                    return Ok(done(MethodKind::Write));
                 }
                 if call.creation.is_none() {
                     return Err(CallError::bad_argument("arguments to create with"));
