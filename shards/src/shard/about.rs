@@ -212,7 +212,9 @@ pub(super) fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result
     let mut name = Vec::new();
     names::name_of(object.type_id, context.key, &mut name);
     let directory = context.directory;
-    directory.remove(context.block, &name).map(drop).map_err(refuse)
+    directory.remove(context.block, &name).map_err(refuse)?;
+    context.staged.removed = true;
+    Ok(())
 }
 
 /// Sets or ends an object's expiry. Says whether it had one.
