@@ -21,9 +21,9 @@ pub struct Client {
     /// What the calls follow from.
     #[arg(long)]
     pub(super) seed: u64,
-    /// What the sessions' seeds follow from: calls are known again under the same one only.
+    /// What the sessions' seeds follow from: calls are known again under the same one only. [default: they have none]
     #[arg(long)]
-    pub(super) session_seed: u64,
+    pub(super) session_seed: Option<u64>,
     /// The number of its first session.
     #[arg(long)]
     pub(super) first: u64,
@@ -54,7 +54,8 @@ const DEATH_AFTER_US: u64 = 2_000;
 pub fn client(server: &str, arguments: &Client) -> anyhow::Result<()> {
     super::die_with_parent();
     // The node is down again and again, and the machine may be busy. A call that is given up is a failure.
-    let options = RemoteOptions { retry_for: RETRY_FOR_MAX, ..RemoteOptions::default() };
+    let options =
+        RemoteOptions { retry_for: RETRY_FOR_MAX, lease: Some(RETRY_FOR_MAX), ..RemoteOptions::default() };
     let store = Store::connect_with(server, &options)?;
     let results = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -73,7 +74,10 @@ pub fn client(server: &str, arguments: &Client) -> anyhow::Result<()> {
 fn work(store: &Store, arguments: &Client, session: u64, results: &AtomicU64) -> anyhow::Result<()> {
     let Client { seed, session_seed, calls, dies_after, .. } = *arguments;
     let mut file = File::options().append(true).create(true).open(file_of(&arguments.dir, session))?;
-    let store = store.with_seed(u128::from(session_seed) << 64 | u128::from(session))?;
+    let store = match session_seed {
+        Some(seed) => store.with_seed(u128::from(seed) << 64 | u128::from(session))?,
+        None => store.new_session()?,
+    };
     let objects = Objects::of(&store);
     for call in 0..2 * calls {
         let result = objects.make(Change::new(seed, session, call));

@@ -37,7 +37,8 @@ pub struct Fire {
     /// Client sessions.
     #[arg(long, default_value_t = 64)]
     sessions: u64,
-    /// Processes that have them, in equal parts. Every other one is killed, and run again.
+    /// Processes that have them, in equal parts. Every other one is killed, and run again. A quarter has ordinary sessions,
+    /// the others have seeds.
     #[arg(long, default_value_t = 16)]
     processes: u64,
     /// Increments of each session, and as many merges.
@@ -68,6 +69,17 @@ pub struct Fire {
 pub enum FireFault {
     /// A process that runs again does so with other seeds, so that its calls are new ones.
     OtherSeed,
+}
+
+/// Whether this process is killed and run again.
+fn is_killed(process: u64) -> bool {
+    process % 2 == 1
+}
+
+/// Whether its sessions have seeds, so that they can be run again. The others have what sessions usually have: one answer for
+/// each slot, for as long as the process lives.
+fn is_seeded(process: u64) -> bool {
+    is_killed(process) || process % 4 == 2
 }
 
 /// How long a node that was told to start may be left alone before it is killed again, at most.
@@ -147,14 +159,14 @@ impl<'a> Run<'a> {
         let fire_s = begun.elapsed().as_secs_f64();
         let cuts = self.proxy.cuts();
         self.proxy.cease();
-        let totals = Changes::read(self.dir, self.seed, sessions, calls)?.totals()?;
+        let totals = Changes::read(self.dir, self.seed, sessions, 2 * calls)?.totals()?;
         self.compare(&totals)?;
 
         // What was acknowledged does not depend on what the node has in memory; and whoever asks again changes nothing.
         self.restart().context("the restart after the fire")?;
         self.compare(&totals)?;
         self.again()?;
-        let changes = Changes::read(self.dir, self.seed, sessions, calls)?;
+        let changes = Changes::read(self.dir, self.seed, sessions, 2 * calls)?;
         let repeated = changes.repeated;
         ensure!(changes.totals()? == totals, "the sum of what was acknowledged has changed");
         self.compare(&totals)?;
@@ -181,7 +193,7 @@ impl<'a> Run<'a> {
         let to_die: Vec<_> = (0..processes)
             .map(|process| {
                 let results = 2 * calls * each;
-                (process % 2 == 1).then(|| self.rng.u64(1 + results / 20..=results - results / 20))
+                is_killed(process).then(|| self.rng.u64(1 + results / 20..=results - results / 20))
             })
             .collect();
         let mut restarts = self.moments_of_restarts(all).into_iter().peekable();
@@ -260,7 +272,9 @@ impl<'a> Run<'a> {
             command.args([format!("--{name}"), value.to_string()]);
         };
         tell("seed", self.seed);
-        tell("session-seed", session_seed);
+        if is_seeded(process) {
+            tell("session-seed", session_seed);
+        }
         tell("first", process * each);
         tell("sessions", each);
         tell("calls", calls);
@@ -274,10 +288,11 @@ impl<'a> Run<'a> {
         Ok(Guarded(command.spawn().context("cannot start a client")?))
     }
 
-    /// Runs all clients again, who then end their sessions.
+    /// Runs all clients again whose sessions have seeds, who then end them.
     fn again(&self) -> anyhow::Result<()> {
         let spawn = |process| self.spawn_client(process, None, self.seed, true);
-        let running = (0..self.arguments.processes).map(spawn).collect::<anyhow::Result<Vec<_>>>()?;
+        let running = (0..self.arguments.processes).filter(|&process| is_seeded(process));
+        let running = running.map(spawn).collect::<anyhow::Result<Vec<_>>>()?;
         for mut client in running {
             let status = client.0.wait()?;
             ensure!(status.success(), "a process that ran again ended, {status}");
