@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
         self.compare(&totals)?;
 
         self.node.take().context("a node")?.kill()?;
-        let report = check_file(&self.data(), &RegionOptions::new(Persistence::ProcessCrash), &[])?;
+        let report = check_file(self.data(), &RegionOptions::new(Persistence::ProcessCrash), &[])?;
         ensure!(report.is_clean(), "the region is damaged: {:?}", report.findings);
         println!(
             "sessions {sessions} calls {} restarts {} early kills {} clients killed {kills} cuts {cuts} \
