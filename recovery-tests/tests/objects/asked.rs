@@ -37,7 +37,7 @@ impl Asked {
     }
 
     /// A call that every object answers.
-    fn about<M: Method + Debug>(type_id: u16, method: M) -> Asked {
+    pub(crate) fn about<M: Method + Debug>(type_id: u16, method: M) -> Asked {
         Asked { type_id, ..Asked::of(method) }
     }
 
@@ -310,7 +310,12 @@ impl Generator<'_> {
                 0 => Asked::about(type_id, object::Delete {}),
                 1 => Asked::about(type_id, object::Create {}),
                 2 | 3 => Asked::about(type_id, object::Info {}),
-                4 => Asked::about(type_id, object::ExpireIn { ms: self.timeout().unwrap_or(3_600_000) }),
+                4 => {
+                    // In real time an object that expires at once is a test of its own (in `sequential`).
+                    let at_once = self.style == Style::Exact;
+                    let ms = self.timeout().filter(|ms| at_once || *ms > 0).unwrap_or(HOUR_MS);
+                    Asked::about(type_id, object::ExpireIn { ms })
+                }
                 5 => Asked::about(type_id, object::Persist {}),
                 6 | 7 => {
                     let (version, timeout_ms) = (self.rng.u64(..60), self.timeout());

@@ -391,7 +391,7 @@ impl<'a> Run<'a> {
         // What changed nothing is not recorded: no copy of it is under way any more, so nobody who was answered asks again.
         for slot in self.sessions.values_mut().flatten() {
             let about = slot.newest.as_ref().is_some_and(|newest| newest.asked.method >= 0xff00);
-            if about || matches!(slot.told, Some(Err(_))) {
+            if slot.told.is_some() && about || matches!(slot.told, Some(Err(_))) {
                 (slot.newest, slot.told) = (None, None);
             }
         }
