@@ -78,7 +78,7 @@ impl Shape {
             .ok_or_else(|| CallError::bad_argument(format!("not all numbers are exactly {:?}", self.kind)))
     }
 
-    fn read(self, bytes: &[u8]) -> Result<Numbers, CallError> {
+    fn decode(self, bytes: &[u8]) -> Result<Numbers, CallError> {
         let (numbers, rest) = bytes.as_chunks::<NUMBER_BYTES>();
         if numbers.len() != self.len as usize || !rest.is_empty() {
             return Err(damaged("what parties have brought"));
@@ -203,7 +203,7 @@ impl reducer::Methods<Context<'_, '_>> for Reducer {
         let waiting = self.waiters.len(context)?;
         let joined = match waiting {
             0 => values,
-            _ => shape.join(shape.read(&self.joined.get(context)?)?, &values)?,
+            _ => shape.join(shape.decode(&self.joined.get(context)?)?, &values)?,
         };
         if waiting + 1 < u64::from(self.parties.get(context)?) {
             self.joined.set(context, &to_bytes(&joined))?;

@@ -203,7 +203,7 @@ fn finish<T: Serialize>(
 }
 
 /// Takes an object out of its space.
-fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result<(), CallError> {
+pub(super) fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result<(), CallError> {
     context.block.set_urgent();
     // An object that cannot be read any more can be deleted all the same.
     if names::About::read(&*context.block, object).is_ok_and(|about| about.expires_us.is_some()) {
@@ -212,7 +212,9 @@ fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result<(), CallEr
     let mut name = Vec::new();
     names::name_of(object.type_id, context.key, &mut name);
     let directory = context.directory;
-    directory.remove(context.block, &name).map(drop).map_err(refuse)
+    directory.remove(context.block, &name).map_err(refuse)?;
+    context.staged.removed = true;
+    Ok(())
 }
 
 /// Sets or ends an object's expiry. Says whether it had one.
