@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
         self.compare(&totals)?;
 
         self.node.take().context("a node")?.kill()?;
-        let report = check_file(&self.data(), &RegionOptions::new(Persistence::ProcessCrash), &[])?;
+        let report = check_file(self.data(), &RegionOptions::new(Persistence::ProcessCrash), &[])?;
         ensure!(report.is_clean(), "the region is damaged: {:?}", report.findings);
         println!(
             "sessions {sessions} calls {} restarts {} early kills {} clients killed {kills} cuts {cuts} \
@@ -221,7 +221,8 @@ impl<'a> Run<'a> {
                         ensure!(was_killed, "process {process} ended before it was killed, {status}");
                         killed += each;
                         let other = u64::from(fault == Some(FireFault::OtherSeed));
-                        let client = self.spawn_client(process as u64, None, self.seed + other, false)?;
+                        let client =
+                            self.spawn_client(process as u64, None, self.seed.wrapping_add(other), false)?;
                         running.push((process, false, client));
                     }
                 }
