@@ -39,7 +39,8 @@ impl Store {
     ///
     /// What a call changed is there when it returns, and survives the end of the process at any instruction; by another
     /// [`persistence`](StoreOptions::persistence) of the [options](Store::open_with) also that of the machine. Sessions end with
-    /// their process: what they held is given back.
+    /// their process: what they held is given back. If the machine stopped, and that was not to be survived, the next opening
+    /// says so ([`OpenError::Unclean`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Store, OpenError> {
         Store::open_with(path, &StoreOptions::default())
     }

@@ -11,13 +11,12 @@
 //! Sessions that were begun by [`Store::new_session`] are never the default unless made that: what is
 //! acquired under a session is given back with it, so nobody should get into another one's by accident.
 
-use crate::store::Store;
-use abide_net::{CallError, Caller};
+use crate::store::{Store, WeakStore};
+use abide_net::CallError;
 use std::{
     cell::RefCell,
     marker::PhantomData,
-    ptr::addr_eq,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 static OPENED: Mutex<Opened> = Mutex::new(Opened(Vec::new()));
@@ -30,7 +29,7 @@ impl Store {
     pub fn current() -> Result<Store, CallError> {
         // A thread that is ending has left every store.
         let entered = ENTERED.try_with(|entered| entered.borrow().clone()).ok().flatten();
-        let default = || the_opened().first().map(Store::of);
+        let default = || the_opened().first();
         entered.or_else(default).ok_or_else(|| CallError::Unavailable {
             reason:
                 "no store is open in this process: open or connect to one first, and keep it while it is used"
@@ -47,7 +46,7 @@ impl Store {
     /// Makes this the process's default: the [current](Store::current) store of threads that have not entered
     /// one. Without it the default is the first store that was opened and still lives.
     pub fn make_default(&self) {
-        the_opened().put_first(self.caller());
+        the_opened().put_first(self);
     }
 }
 
@@ -71,8 +70,8 @@ impl Drop for Entered {
 }
 
 /// A store was opened: it may become the default.
-pub(crate) fn opened(caller: &Arc<dyn Caller>) {
-    the_opened().add(caller);
+pub(crate) fn opened(store: &Store) {
+    the_opened().add(store);
 }
 
 fn the_opened() -> MutexGuard<'static, Opened> {
@@ -81,81 +80,82 @@ fn the_opened() -> MutexGuard<'static, Opened> {
 
 /// The stores that can be the process's default. It is the first of them that lives.
 #[derive(Debug)]
-struct Opened(Vec<Weak<dyn Caller>>);
+struct Opened(Vec<WeakStore>);
 
 impl Opened {
-    fn first(&self) -> Option<Arc<dyn Caller>> {
-        self.0.iter().find_map(Weak::upgrade)
+    fn first(&self) -> Option<Store> {
+        self.0.iter().find_map(WeakStore::upgrade)
     }
 
     /// Comes behind the others, unless it is there.
-    fn add(&mut self, caller: &Arc<dyn Caller>) {
-        self.0.retain(|other| other.strong_count() > 0);
-        if !self.0.iter().any(|other| is_same(other, caller)) {
-            self.0.push(Arc::downgrade(caller));
+    fn add(&mut self, store: &Store) {
+        self.0.retain(WeakStore::lives);
+        if !self.0.iter().any(|other| other.is(store)) {
+            self.0.push(store.downgrade());
         }
     }
 
-    fn put_first(&mut self, caller: &Arc<dyn Caller>) {
-        self.0.retain(|other| other.strong_count() > 0 && !is_same(other, caller));
-        self.0.insert(0, Arc::downgrade(caller));
+    fn put_first(&mut self, store: &Store) {
+        self.0.retain(|other| other.lives() && !other.is(store));
+        self.0.insert(0, store.downgrade());
     }
-}
-
-fn is_same(one: &Weak<dyn Caller>, other: &Arc<dyn Caller>) -> bool {
-    addr_eq(one.as_ptr(), Arc::as_ptr(other))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handles::tests::Fake;
+    use std::sync::Arc;
 
-    fn caller() -> Arc<dyn Caller> {
-        Fake::answering(&())
+    fn store() -> Store {
+        Store::of(Fake::answering(&()))
     }
 
-    fn is_current(caller: &Arc<dyn Caller>) -> bool {
-        Store::current().is_ok_and(|store| Arc::ptr_eq(store.caller(), caller))
+    fn is_same(one: &Store, other: &Store) -> bool {
+        Arc::ptr_eq(one.caller(), other.caller())
+    }
+
+    fn is_current(store: &Store) -> bool {
+        Store::current().is_ok_and(|current| is_same(&current, store))
     }
 
     #[test]
     fn the_default_is_the_first_that_lives() {
         let mut opened = Opened(Vec::new());
         assert!(opened.first().is_none());
-        let (first, second, third) = (caller(), caller(), caller());
-        for caller in [&first, &second, &third, &second] {
-            opened.add(caller);
+        let (first, second, third) = (store(), store(), store());
+        for store in [&first, &second, &third, &second] {
+            opened.add(store);
         }
         assert_eq!(opened.0.len(), 3, "each is there once");
         opened.put_first(&third);
-        assert!(Arc::ptr_eq(&opened.first().unwrap(), &third));
+        assert!(is_same(&opened.first().unwrap(), &third));
         drop(third);
-        assert!(Arc::ptr_eq(&opened.first().unwrap(), &first), "the list holds nobody alive");
+        assert!(is_same(&opened.first().unwrap(), &first), "the list holds nobody alive");
         drop((first, second));
         assert!(opened.first().is_none());
-        opened.add(&caller());
+        opened.add(&store());
         assert_eq!(opened.0.len(), 1, "the dead are forgotten");
     }
 
     // The only test that touches the default of this process.
     #[test]
     fn a_thread_runs_with_the_store_that_it_entered_else_with_the_default() {
-        let (default, outer, inner) = (caller(), caller(), caller());
-        Store::of(default.clone()).make_default();
+        let (default, outer, inner) = (store(), store(), store());
+        default.make_default();
         assert!(is_current(&default));
-        let outer_scope = Store::of(outer.clone()).enter();
+        let outer_scope = outer.enter();
         assert!(is_current(&outer));
         let elsewhere = std::thread::scope(|scope| scope.spawn(|| is_current(&default)).join());
         assert!(elsewhere.unwrap(), "other threads do not see it");
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _inner_scope = Store::of(inner.clone()).enter();
+            let _inner_scope = inner.enter();
             assert!(is_current(&inner));
             panic!("the thread's function panics");
         }));
         assert!(panicked.is_err() && is_current(&outer), "a panic leaves the store too");
         drop(outer_scope);
         assert!(is_current(&default));
-        assert_eq!(Arc::strong_count(&outer), 1, "nothing keeps a store that was left");
+        assert_eq!(Arc::strong_count(outer.caller()), 1, "nothing keeps a store that was left");
     }
 }

@@ -92,6 +92,7 @@ impl Mode for Blocking {
         C: Method + 'static,
         T: 'static,
     {
+        object.check_may_call()?;
         let method = make()?;
         let mut output = None;
         let answer = object.with_request(&method, |request| {

@@ -22,7 +22,11 @@ use abide_schema::{
     ObjectType, ShardInfo, TypeInfo, find_type,
     types::{object, shard},
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    ptr::addr_eq,
+    sync::{Arc, Weak},
+};
 
 /// A store whose handles block: see [`StoreOf`].
 pub type Store = StoreOf<Blocking>;
@@ -106,13 +110,19 @@ impl Store {
     /// The store that this caller carries calls to. It becomes the process's default if there is none: see
     /// [`Store::current`].
     pub fn from_caller(caller: Arc<dyn Caller>) -> Store {
-        current::opened(&caller);
-        Store::of(caller)
+        let store = Store::of(caller);
+        current::opened(&store);
+        store
     }
 
     /// The same without a claim to be the default.
     pub(crate) fn of(caller: Arc<dyn Caller>) -> Store {
         Store { caller, owners: None }
+    }
+
+    /// Without keeping it, or its session, alive.
+    pub(crate) fn downgrade(&self) -> WeakStore {
+        WeakStore { caller: Arc::downgrade(&self.caller), owners: self.owners.clone() }
     }
 
     /// The same as of a seeded session.
@@ -121,6 +131,7 @@ impl Store {
         Store { owners: Some(Arc::default()), ..self }
     }
 
+    #[cfg(test)]
     pub(crate) fn caller(&self) -> &Arc<dyn Caller> {
         &self.caller
     }
@@ -138,6 +149,9 @@ impl Store {
     /// the answers that it gets. A run that asks for another call than the run before did at that point gets `BadArgument`.
     /// The session makes its calls one after the other, also those of several threads: a thread that waits in an object
     /// keeps the others from calling. Two programs that may run at once, or within the hour, need different seeds.
+    ///
+    /// While a thread panics it makes no calls of the session: what its guards hold stays held, for the run that goes on.
+    /// The session's calls are blocking ones.
     ///
     /// What the session did is remembered until it is [finished](Store::finish), or for an hour after its lease ended; dropping
     /// the store alone does not end it. What it holds (locks, permits) is given back when its lease ends.
@@ -177,6 +191,27 @@ impl Store {
     /// What each shard knows of itself, in the order of their numbers.
     pub fn info(&self) -> Result<Vec<ShardInfo>, CallError> {
         (0..self.caller.shards()?).map(|shard| self.shard_info(shard)).collect()
+    }
+}
+
+/// A [`Store`] as long as it lives otherwise.
+#[derive(Debug)]
+pub(crate) struct WeakStore {
+    caller: Weak<dyn Caller>,
+    owners: Option<Arc<Owners>>,
+}
+
+impl WeakStore {
+    pub(crate) fn upgrade(&self) -> Option<Store> {
+        Some(Store { caller: self.caller.upgrade()?, owners: self.owners.clone() })
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        self.caller.strong_count() > 0
+    }
+
+    pub(crate) fn is(&self, store: &Store) -> bool {
+        addr_eq(self.caller.as_ptr(), Arc::as_ptr(&store.caller))
     }
 }
 

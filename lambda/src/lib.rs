@@ -44,7 +44,7 @@
 //!   Limit::submit                   waits for a place, then a thread of its own for this cloud thread
 //!     Retry::run                    one attempt after the other, until one counts
 //!       Executor::execute           backend: takes the task to where it runs, waits for the end
-//!         Threads                   opens a session; then run::here
+//!         Threads                   opens a session, of a retried thread its own from its id; then run::here
 //!         Processes                 start -> a child, from the start of main
 //!           Exchange::run           task::Header and arguments out; task::Reply and value back; stderr
 //!           init -> child::serve    in the child: registry::find_name; connects; then run::here
@@ -57,8 +57,8 @@
 //!
 //! # Failures
 //! Whatever goes wrong comes out of [`JoinHandle::join`], as a [`JoinError`] that says what to do. A failed cloud
-//! thread is not run again unless [`Builder::retries`] asks for it, because a new attempt repeats the calls on shared
-//! objects that the failed one made. A program that ends takes its cloud threads along, also when it is killed.
+//! thread is not run again unless [`Builder::retries`] asks for it. A new attempt then goes on where the failed one stopped: the
+//! calls on shared objects that were made are not made again, but answered as they were then. A program that ends takes its cloud threads along, also when it is killed.
 //!
 //! Deliberately absent: shared objects (`abide-client`), where they live (`abide-shards`), and futures: a cloud
 //! thread blocks a thread.

@@ -14,8 +14,7 @@ pub(crate) struct Retry {
 impl Default for Retry {
     fn default() -> Self {
         Retry {
-            // A run that failed has already made some of its calls, and only the author of the function knows
-            // whether making them again is sound.
+            // Only the author of the function knows whether another run makes the same calls.
             retries: 0,
             // Long enough that a store which restarts is not overrun, short against starting a process.
             delay: Duration::from_millis(100),

@@ -10,7 +10,7 @@ use crate::{
     registry::Entry,
 };
 use abide_client::Store;
-use abide_net::{codec, limits::FRAME_BYTES_MAX};
+use abide_net::{CallError, codec, limits::FRAME_BYTES_MAX};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{io, sync::Arc};
 
@@ -24,6 +24,8 @@ pub(crate) struct Task {
     pub(crate) id: CloudThreadId,
     pub(crate) name: String,
     pub(crate) store: Option<Store>,
+    /// All attempts are runs of one session, whose seed is the cloud thread's id.
+    pub(crate) is_seeded: bool,
     pub(crate) arguments: Vec<u8>,
 }
 
@@ -33,6 +35,67 @@ impl Task {
         match &self.store {
             None => Ok(None),
             Some(store) => store.address().map(Some).ok_or(JoinError::NotShared),
+        }
+    }
+
+    /// The session of an attempt that runs in this process, if the function gets one at all.
+    pub(crate) fn session(&self) -> Result<Option<Session>, CallError> {
+        let open = |store| Session::open(store, self.seed());
+        self.store.as_ref().map(open).transpose()
+    }
+
+    /// The seed of the session of all attempts, if they have one session.
+    pub(crate) fn seed(&self) -> Option<CloudThreadId> {
+        self.is_seeded.then_some(self.id)
+    }
+
+    /// No attempt follows one that failed: what they held is given back, and what they did need not be remembered.
+    pub(crate) fn end(&self) {
+        if let Some(store) = &self.store
+            && self.is_seeded
+        {
+            match Session::open(store, self.seed()) {
+                Ok(session) => session.finish(),
+                Err(error) => tracing::debug!(id = %self.id, %error, "the session ends with its lease"),
+            }
+        }
+    }
+}
+
+/// What an attempt works under.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    is_seeded: bool,
+}
+
+impl Session {
+    /// A session of the attempt's own, or the one that all attempts have.
+    pub(crate) fn open(store: &Store, seed: Option<CloudThreadId>) -> Result<Session, CallError> {
+        let store = match seed {
+            None => store.new_session()?,
+            Some(id) => store.with_seed_of(format!("cloud thread {id}"))?,
+        };
+        Ok(Session { store, is_seeded: seed.is_some() })
+    }
+
+    /// The session of a process that has nothing else.
+    pub(crate) fn only(store: Store, seed: Option<CloudThreadId>) -> Result<Session, CallError> {
+        if seed.is_none() {
+            return Ok(Session { store, is_seeded: false });
+        }
+        let session = Session::open(&store, seed)?;
+        // For threads that the function starts.
+        session.store.make_default();
+        Ok(session)
+    }
+
+    /// The function ended well, so it will not run again.
+    pub(crate) fn finish(self) {
+        if self.is_seeded
+            && let Err(error) = self.store.finish()
+        {
+            tracing::debug!(%error, "the session ends with its lease");
         }
     }
 }
@@ -46,6 +109,8 @@ pub(crate) struct Header {
     pub(crate) context: Context,
     /// The address of the store that is to be current while it runs.
     pub(crate) store: Option<String>,
+    /// The seed of the session of all attempts, if they have one session.
+    pub(crate) seed: Option<CloudThreadId>,
     /// How many processes stand between the program and this one, this one included.
     pub(crate) depth: u32,
 }

@@ -76,6 +76,7 @@ pub struct Builder {
     backend: Option<Backend>,
     name: Option<String>,
     store: StoreChoice,
+    without_seed: bool,
     retry: Retry,
     limit: Option<Arc<Limit>>,
 }
@@ -124,13 +125,33 @@ impl Builder {
 
     /// How often a function that failed is run again; never, by default.
     ///
-    /// A new attempt runs the function from its start with the same arguments, and repeats the calls on shared
-    /// objects that the failed attempt made before it failed: it increments again what that one incremented.
-    /// Retry only what may run twice, because its calls can be repeated (`set`, `insert`), or because it looks
-    /// up how far it came (in a shared iteration counter, say) and goes on from there. The function sees the
-    /// number of its attempt as [`CloudThread::attempt`].
+    /// A new attempt runs the function from its start with the same arguments, in the same session: calls on shared
+    /// objects that an earlier attempt made are not made again, but answered as they were then
+    /// ([`Store::with_seed`]). What an attempt held when it vanished or panicked (a lock, a permit), the next one holds. So an
+    /// attempt takes over where the last one failed, and each call is made once, if
+    /// - what the function calls follows from its arguments and from the answers that it gets: no clocks, no random numbers, not
+    ///   [`CloudThread::attempt`] (a call other than that of the attempt before at this point is `BadArgument`); and if it
+    ///   returns an error, then before it calls anything else. A guard that is dropped on the way gives back, and that is
+    ///   a call; while the function panics, no calls are made.
+    /// - its calls are made one after the other, by one thread.
+    ///
+    /// An error that is the answer to a call is remembered too: the next attempt gets it again. Cloud threads that the function
+    /// spawns are new ones in each attempt.
+    ///
+    /// For functions that are made otherwise there is [`without_seed`](Builder::without_seed).
     pub fn retries(mut self, retries: u32) -> Self {
         self.retry.retries = retries;
+        self
+    }
+
+    /// Gives each attempt a session of its own, so that a retry repeats the calls on shared objects that the failed
+    /// attempt made before it failed: it increments again what that one incremented.
+    ///
+    /// For functions that may run twice, because their calls can be repeated (`set`, `insert`), or because they look up
+    /// how far they came (in a shared iteration counter, say) and go on from there. The function sees the
+    /// number of its attempt as [`CloudThread::attempt`].
+    pub fn without_seed(mut self) -> Self {
+        self.without_seed = true;
         self
     }
 
@@ -204,7 +225,8 @@ impl Builder {
             StoreChoice::Without => None,
         };
         let name = named(entry.name().rsplit("::").next().expect("rsplit gives at least one part"));
-        Ok((backend, Task { entry, id, name, store, arguments: F::encode(arguments)? }))
+        let is_seeded = self.retry.retries > 0 && !self.without_seed;
+        Ok((backend, Task { entry, id, name, store, is_seeded, arguments: F::encode(arguments)? }))
     }
 
     fn submit(&self, backend: &Backend, task: Task, shared: Arc<Shared>) {
@@ -213,7 +235,13 @@ impl Builder {
         let retry = self.retry.clone();
         let work = {
             let shared = Arc::clone(&shared);
-            Box::new(move || retry.run(&shared, |attempt| executor.execute(&task, attempt, &shared)))
+            Box::new(move || {
+                let outcome = retry.run(&shared, |attempt| executor.execute(&task, attempt, &shared));
+                if outcome.is_err() {
+                    task.end();
+                }
+                outcome
+            })
         };
         limit.submit(Job { shared, work });
     }

@@ -103,22 +103,3 @@ impl std::fmt::Debug for Registry {
         f.debug_list().entries(self.types.all().map(|known| known.info.name)).finish()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use abide_schema::BUILT_IN;
-
-    /// The documentation and `abide types` are made of [`BUILT_IN`], so that it is the very table that serves calls.
-    #[test]
-    fn every_type_that_is_documented_is_served_and_no_other() {
-        let registry = Registry::built_in();
-        let missing: Vec<_> = BUILT_IN
-            .iter()
-            .filter(|info| registry.get(info.id).is_none_or(|served| !std::ptr::eq(served.info, **info)))
-            .map(|info| info.name)
-            .collect();
-        assert!(missing.is_empty(), "declared and documented, but not served: {missing:?}");
-        assert_eq!(registry.types.all().count(), BUILT_IN.len());
-    }
-}

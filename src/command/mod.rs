@@ -10,7 +10,7 @@ mod types;
 mod units;
 mod waits;
 
-use abide::{RemoteOptions, Store, StoreOptions};
+use abide::{OpenError, RemoteOptions, Store, StoreOptions};
 use clap::{Args, Parser, Subcommand};
 use std::{
     io::Write,
@@ -25,21 +25,24 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     place: Place,
     /// Print JSON, for programs: one value, or one a line for each thing of a list. Results of calls are JSON in any case.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
+/// Where help shows the options of all commands.
+const GENERAL: &str = "Options of all commands";
+
 /// Where the objects are.
 #[derive(Debug, Args)]
 struct Place {
     /// A node's address, such as 127.0.0.1:7400.
-    #[arg(long, global = true, value_name = "ADDR", conflicts_with = "store")]
+    #[arg(long, global = true, value_name = "ADDR", conflicts_with = "store", help_heading = GENERAL)]
     server: Option<String>,
     /// The file of an embedded store, which this command opens and closes again. It is created if it is absent. Its objects survive
     /// the end of the process, unless a call asks for --ephemeral ones.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = GENERAL)]
     store: Option<PathBuf>,
 }
 
@@ -50,19 +53,32 @@ enum Command {
     /// Call a method of an object and print its result as JSON.
     Call(call::CallArguments),
     /// The types of objects, or the methods of one: arguments, results, and what they do.
+    ///
+    /// Of one type it tells how an object is created, and each method with its arguments, its result, how it behaves (read, write or
+    /// wait) and what it does. It is the table that calls are served by.
     Types(types::TypesArguments),
     /// List objects: type and key, one to a line.
     Ls(look::ListArguments),
     /// What the store, or one object, says of itself.
     Info(look::InfoArguments),
     /// Who waits in which object, since when, who holds it, and who is deadlocked.
+    ///
+    /// A caller is shown as SESSION/OWNER: the beginning of its session's id, and the number of the thread in it that waits or
+    /// holds, where the object tells threads apart.
+    ///
+    /// A line that begins with `deadlock:` is a cycle that does not end unless a time-out, a deletion or the end of a session
+    /// breaks it. One that begins with `possible deadlock:` is a cycle of sessions whose threads the objects do not tell apart: another
+    /// thread of a session may be about to give back what it holds.
     Waits(waits::WaitsArguments),
-    /// Print an object's version, and each later one as it comes, until it is deleted. Versions that come quickly are not all printed,
-    /// but the last one is.
+    /// Print an object's version, and later ones as they come, until it is deleted or this is interrupted.
+    ///
+    /// Of versions that come quickly not all are printed, but the last one is.
     Watch(life::ObjectArguments),
-    /// Have an object deleted after a while. Prints whether it was to be deleted already; the new time counts.
+    /// Have an object deleted after a while. Prints whether it was to be deleted already; the new time counts then.
     Expire(life::ExpireArguments),
-    /// Take back that an object is to be deleted. Prints whether it was. It has nothing to do with `call --persistent`.
+    /// Take back that an object is to be deleted. Prints whether it was.
+    ///
+    /// This is not about where the object lives: for that see `call --persistent`.
     Persist(life::ObjectArguments),
     /// Remove an object. Prints whether it existed.
     Delete(life::ObjectArguments),
@@ -139,7 +155,20 @@ impl Place {
     }
 
     fn open_file(&self, path: &Path) -> Result<Store, Failure> {
-        Ok(Store::open_with(path, &StoreOptions::default())?)
+        Store::open_with(path, &StoreOptions::default()).map_err(explain)
+    }
+}
+
+/// Why a store cannot be opened, and what can be done about it.
+fn explain(error: OpenError) -> Failure {
+    match error {
+        OpenError::Unclean { path } => Failure::Failed(anyhow::anyhow!(
+            "the machine stopped while the store {path} was open, and it was opened to survive the end of its process only \
+             (process-crash): what was written last may be missing or torn; `abide salvage {path} NEW` makes a new store of \
+             what can be read",
+            path = path.display()
+        )),
+        other => other.into(),
     }
 }
 

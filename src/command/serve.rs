@@ -1,11 +1,11 @@
 //! `abide serve`: a node.
 
 use super::{
-    Failure,
+    Failure, explain,
     units::{parse_bytes, show_bytes},
 };
 use abide::{
-    Limits, OpenError, Persistence,
+    Limits, Persistence,
     node::{DataOptions, Node, NodeConfig, StartError},
 };
 use anyhow::Context;
@@ -124,7 +124,11 @@ impl ServeArguments {
         }
         // Before any thread is there, so that none of them is interrupted by what this one waits for.
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        let node = Node::start(&config).map_err(explain)?;
+        let node = Node::start(&config).map_err(|error| match error {
+            StartError::Config(reason) => Failure::Misuse(reason),
+            StartError::Objects(error) => explain(error),
+            other => other.into(),
+        })?;
         let objects = match &config.data {
             Some(data) => format!("persistent objects in {}", data.path.display()),
             None => "objects in memory".to_owned(),
@@ -190,18 +194,4 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         other => other?,
     }
     File::open(above)?.sync_all()
-}
-
-/// What the operator can do about a node that does not start.
-fn explain(error: StartError) -> Failure {
-    match error {
-        StartError::Config(reason) => Failure::Misuse(reason),
-        StartError::Objects(OpenError::Unclean { path }) => Failure::Failed(anyhow::anyhow!(
-            "{}; `abide salvage {} NEW` makes a new one of what can be read",
-            "the machine stopped while the node was running, and what was written last may be missing or torn: it was \
-             run with --persistence process-crash, which does not survive that",
-            path.display()
-        )),
-        other => other.into(),
-    }
 }

@@ -9,8 +9,6 @@ use abide::schema::{
 use clap::Args;
 use serde_json::{Value, json};
 
-/// With a TYPE: how an object is created, and each method with its arguments, its result, how it behaves (read, write, wait) and what it
-/// does. It is the table that calls are served by.
 #[derive(Debug, Args)]
 pub(crate) struct TypesArguments {
     /// One type, such as Map. `Object` is what every object can do.

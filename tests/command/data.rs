@@ -74,7 +74,7 @@ fn persistent_objects_survive_the_kill_of_their_node_and_ephemeral_ones_do_not()
 fn they_do_in_a_node_that_survives_power_failures_too() {
     let folder = tempfile::tempdir().unwrap();
     // On a file system without that promise the node says so instead.
-    let magic = rustix_like_type(folder.path());
+    let magic = file_system_of(folder.path());
     if magic == libc::TMPFS_MAGIC {
         eprintln!("SKIPPED: {} is in memory", folder.path().display());
         return;
@@ -83,7 +83,7 @@ fn they_do_in_a_node_that_survives_power_failures_too() {
 }
 
 /// The type of the file system that a folder is on.
-fn rustix_like_type(folder: &Path) -> i64 {
+fn file_system_of(folder: &Path) -> i64 {
     let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).unwrap();
     // SAFETY: all zeros is a valid value of this plain struct, which the call fills in; the path ends with a zero byte.
     unsafe {
@@ -144,6 +144,30 @@ fn data_that_is_in_use_or_has_another_number_of_shards_is_refused() {
     // The file is a store like any other.
     assert_eq!(prints(&["--store", &region, "call", "AtomicLong", "x", "get"]), "1");
     assert!(prints(&["check", &region]).starts_with("clean"));
+}
+
+#[test]
+fn data_that_a_power_loss_may_have_torn_is_refused_with_the_way_out() {
+    use abide_pmem::{Persistence, Region, RegionOptions};
+    let folder = tempfile::tempdir().unwrap();
+    let (data, boot_id) = (path_of(folder.path(), "data"), folder.path().join("boot"));
+    let region = path_of(Path::new(&data), "objects.region");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(&boot_id, "000102030405060708090a0b0c0d0e0f\n").unwrap();
+    let options = RegionOptions {
+        geometry: abide_pmem::Geometry::tiny(),
+        reserve: 64 << 20,
+        boot_id,
+        ..RegionOptions::new(Persistence::ProcessCrash)
+    };
+    // Left open in another boot than this one.
+    drop(Region::create(&region, 64 << 10, &options).unwrap());
+    for arguments in
+        [&[&["serve"], &with_data(&data, "127.0.0.1:0")[..]].concat()[..], &["--store", &region, "ls"]]
+    {
+        let torn = complains(1, arguments);
+        assert!(torn.contains(&format!("`abide salvage {region} NEW`")), "{torn}");
+    }
 }
 
 #[test]

@@ -107,6 +107,15 @@ impl<M: Mode> Object<M> {
         self.inner.owners.as_ref().map_or_else(M::new_owner, |owners| owners.of_this_thread())
     }
 
+    /// Whether this thread may call now. What a panic drops gives nothing back in a seeded session: another run makes the calls
+    /// that come after those that were made, and those would be none of them.
+    pub(crate) fn check_may_call(&self) -> Result<(), CallError> {
+        if self.inner.owners.is_some() && thread::panicking() {
+            return Err(CallError::denied("a seeded session makes no calls while its thread panics"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn caller(&self) -> &M::Caller {
         &self.inner.caller
     }

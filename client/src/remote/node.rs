@@ -61,7 +61,8 @@ impl Incarnation {
         self.route_to(shard)
     }
 
-    /// Where a call belongs that was encoded for an earlier incarnation.
+    /// Where a call belongs that was encoded for an earlier incarnation: the asynchronous client keeps calls so.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn route_again(&self, call: &Call<'_>) -> Result<Route, CallError> {
         let is_for_shard = call.type_id == shard::Type::ID;
         self.route_to(if is_for_shard {

@@ -61,3 +61,41 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::tests::{Fake, encoded};
+    use abide_schema::{ObjectName, Page};
+    use std::sync::atomic::Ordering::SeqCst;
+
+    fn wait(shard: u32, sequence: u64) -> WaitInfo {
+        WaitInfo {
+            object: ObjectName { type_id: 14, key: format!("in {shard}") },
+            type_name: "Mutex".to_owned(),
+            session: "5e5510".to_owned(),
+            slot: 0,
+            sequence,
+            method: "lock".to_owned(),
+            owner: None,
+            since_unix_ms: 1,
+            deadline_unix_ms: None,
+            holders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn waits_are_those_of_all_pages_of_all_shards() {
+        // Shard n has n calls that wait, and tells one at a time.
+        let fake = Fake::new(|call| {
+            let Some(shard::Waits { cursor, .. }) = call.as_call() else { panic!("{call:?}") };
+            let shard = call.shard.unwrap();
+            let next = cursor + 1;
+            let entries = if next <= u64::from(shard) { vec![wait(shard, next)] } else { Vec::new() };
+            encoded(&Page { entries, next: Some(next).filter(|next| *next < u64::from(shard)) })
+        });
+        fake.shards.store(4, SeqCst);
+        let waits: Vec<_> = Store::of(fake).waits().map(Result::unwrap).collect();
+        assert_eq!(waits, [wait(1, 1), wait(2, 1), wait(2, 2), wait(3, 1), wait(3, 2), wait(3, 3)]);
+    }
+}

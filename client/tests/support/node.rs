@@ -173,6 +173,11 @@ impl TestNode {
         self.shared.seen().clone()
     }
 
+    /// How many calls arrived so far: without a copy of what is known of each, which would hold the node up.
+    pub fn calls_arrived(&self) -> usize {
+        self.shared.seen().calls.len()
+    }
+
     /// Connections accepted so far, by all cores.
     pub fn connections_opened(&self) -> usize {
         self.seen().connections.iter().sum()

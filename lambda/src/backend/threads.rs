@@ -8,7 +8,6 @@ use crate::{
     run,
     task::{Outcome, Task},
 };
-use abide_client::Store;
 use std::sync::Arc;
 
 /// Runs the function on the calling thread: that one is the cloud thread.
@@ -16,7 +15,7 @@ pub(crate) struct Threads;
 
 impl Executor for Threads {
     fn execute(&self, task: &Task, attempt: u32, shared: &Arc<Shared>) -> Outcome {
-        let session = task.store.as_ref().map(Store::new_session).transpose();
+        let session = task.session();
         let session = session.map_err(|error| JoinError::NoStore { reason: error.to_string() })?;
         let context =
             Context { id: task.id, name: task.name.clone(), attempt, shared: Some(Arc::clone(shared)) };

@@ -13,8 +13,8 @@ mod bucket;
 
 /// A token bucket: see [`rate_limiter`].
 ///
-/// Who waits is let in at the microsecond at which its permits are there, in the order of asking, however late the shard looks: the
-/// bucket's own time goes from one such moment to the next, and is that of the last change in between.
+/// Nothing goes to waste while somebody waits: what the bucket has beyond `burst` only goes once nobody does. So it makes no
+/// difference how late the shard looks: the same calls are let in, and the same is left.
 ///
 /// Invariants, once the alarms for now have been rung:
 /// - the first in the queue waits for permits that are not there, and the alarm is set to when they are;
@@ -55,7 +55,7 @@ impl SharedObject for RateLimiter {
         let mut bucket = self.bucket(context)?;
         let all_are_in = self.let_in(context, &mut bucket)?;
         if let Some(permits) = self.queue.get(context, waiter)? {
-            if !all_are_in && why == Gone::TimedOut && self.is_due(context, &bucket, waiter)? {
+            if !all_are_in && why == Gone::TimedOut && self.is_enough_for(context, &bucket, waiter)? {
                 // Its permits came in time. It is let in with the next part.
                 self.bucket.set(context, Some(&bucket))?;
                 return Ok(Leaves::Later);
@@ -87,24 +87,20 @@ impl RateLimiter {
         Ok(bucket)
     }
 
-    /// Lets in from the front of the queue all whose permits are there by now, each at its own time, and sets the alarm for the
-    /// next. Says whether these were all.
+    /// Lets in from the front of the queue all whose permits are there by now, and sets the alarm for the next. Says whether these
+    /// were all.
     fn let_in(&self, context: &mut Context<'_, '_>, bucket: &mut Bucket) -> Result<bool, CallError> {
-        let now_us = context.now_us();
+        bucket.fill(context.now_us());
         for _ in 0..LET_IN_MAX {
             let Some((waiter, permits)) = self.queue.first(context)? else {
-                bucket.fill(now_us);
                 bucket.spill();
                 context.set_alarm(None);
                 return Ok(true);
             };
-            let due_us = bucket.due_us(permits.into());
-            if due_us > now_us {
-                bucket.fill(now_us);
-                context.set_alarm(Some(due_us));
+            if !bucket.has(permits.into()) {
+                context.set_alarm(Some(bucket.due_us(permits.into())));
                 return Ok(true);
             }
-            bucket.fill(due_us);
             bucket.take(permits);
             bucket.want_less(permits);
             self.queue.remove(context, waiter)?;
@@ -115,8 +111,8 @@ impl RateLimiter {
         Ok(false)
     }
 
-    /// Whether a waiting call's permits are there by now.
-    fn is_due(
+    /// Whether there are permits for a waiting call and all before it.
+    fn is_enough_for(
         &self,
         context: &Context<'_, '_>,
         bucket: &Bucket,
@@ -127,7 +123,7 @@ impl RateLimiter {
             wanted += u128::from(permits);
             Ok(id != waiter)
         })?;
-        Ok(bucket.due_us(wanted) <= context.now_us())
+        Ok(bucket.has(wanted))
     }
 
     /// The bucket as it is now.
@@ -145,7 +141,7 @@ impl RateLimiter {
 impl rate_limiter::Methods<Context<'_, '_>> for RateLimiter {
     fn try_acquire(&mut self, context: &mut Context<'_, '_>, n: u64) -> Result<bool, CallError> {
         let mut bucket = self.look(context)?;
-        let takes = self.queue.is_empty(context)? && bucket.has(n);
+        let takes = self.queue.is_empty(context)? && bucket.has(n.into());
         if takes {
             bucket.take(n);
             self.bucket.set(context, Some(&bucket))?;
@@ -165,7 +161,7 @@ impl rate_limiter::Methods<Context<'_, '_>> for RateLimiter {
         }
         self.let_in(context, &mut bucket)?;
         let is_first = self.queue.is_empty(context)?;
-        if is_first && bucket.has(n) {
+        if is_first && bucket.has(n.into()) {
             bucket.take(n);
             self.bucket.set(context, Some(&bucket))?;
             return Ok(Wait::Done(()));
@@ -192,9 +188,7 @@ impl rate_limiter::Methods<Context<'_, '_>> for RateLimiter {
     ) -> Result<(), CallError> {
         let mut bucket = self.bucket(context)?;
         // What has come in until now came at the old rate, and lets in whom it lets in.
-        if !self.let_in(context, &mut bucket)? {
-            bucket.fill(context.now_us());
-        }
+        self.let_in(context, &mut bucket)?;
         bucket.set_rate(permits, period_ms, burst)?;
         self.let_in(context, &mut bucket)?;
         self.bucket.set(context, Some(&bucket))

@@ -202,7 +202,7 @@ fn finish<T: Serialize>(
 }
 
 /// Takes an object out of its space.
-fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result<(), CallError> {
+pub(super) fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result<(), CallError> {
     context.block.set_urgent();
     // An object that cannot be read any more can be deleted all the same.
     if names::About::read(&*context.block, object).is_ok_and(|about| about.expires_us.is_some()) {

@@ -138,7 +138,14 @@ impl Sessions {
     ) -> Result<(), CallError> {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.last_heard_us = now_us;
-            session.is_asleep = false;
+            if std::mem::take(&mut session.is_asleep) {
+                // Its lease counts again, which ends long before its sleep would have.
+                let before = session.checked_at_us;
+                session.checked_at_us = now_us.saturating_add(session.terms.lease_us);
+                let checked_at_us = session.checked_at_us;
+                self.leases.remove(&(before, id));
+                self.leases.insert((checked_at_us, id));
+            }
             return Ok(());
         }
         if !first || self.expired.contains_key(&id) {

@@ -12,11 +12,6 @@ use cycles::{Cycle, Step, find_cycles};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A caller is shown as SESSION/OWNER: the beginning of its session's id, and the number of the thread in it that waits or holds, where
-/// the object tells threads apart.
-///
-/// A line that begins with `deadlock:` is a cycle that does not end unless a time-out or the end of a session breaks it. One that begins
-/// with `possible deadlock:` is a cycle of sessions whose threads the objects do not tell apart.
 #[derive(Debug, Args)]
 pub(crate) struct WaitsArguments {}
 

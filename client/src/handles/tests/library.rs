@@ -465,6 +465,20 @@ fn a_seeded_session_numbers_its_owners_as_another_run_would() {
 }
 
 #[test]
+fn a_seeded_session_makes_no_calls_while_its_thread_panics() {
+    let fake = Fake::answering(&1_u64);
+    let seeded = Store::of(fake.clone()).with_owners();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _guard = seeded.mutex("m").lock().unwrap();
+        panic!("with a lock");
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(fake.calls().len(), 1, "it is not unlocked: the run that goes on has it");
+    assert_eq!(seeded.counter("c").increment(1).map(drop).map_err(drop), Err(()), "the answer is a number");
+    assert_eq!(fake.calls().len(), 1, "other calls go on");
+}
+
+#[test]
 fn seeds_name_sessions() {
     let fake = Fake::answering(&());
     let store = Store::of(fake.clone());

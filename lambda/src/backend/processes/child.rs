@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     error::JoinError,
     registry, run,
-    task::{Header, Outcome, Reply},
+    task::{Header, Outcome, Reply, Session},
 };
 use abide_client::Store;
 use rustix::{
@@ -112,11 +112,11 @@ fn on_own_thread(header: Header, arguments: Vec<u8>) -> Outcome {
 
 fn work(header: Header, arguments: &[u8]) -> Outcome {
     let entry = registry::find_name(&header.function)?;
-    let store = header.store.as_deref().map(connect).transpose()?;
+    let connect = |address: &str| {
+        let session = Store::connect(address).and_then(|store| Session::only(store, header.seed));
+        session.map_err(|error| JoinError::NoStore { reason: format!("{address}: {error}") })
+    };
+    let session = header.store.as_deref().map(connect).transpose()?;
     let context: Context = header.context;
-    run::here(entry, context, store, arguments)
-}
-
-fn connect(address: &str) -> Result<Store, JoinError> {
-    Store::connect(address).map_err(|error| JoinError::NoStore { reason: format!("{address}: {error}") })
+    run::here(entry, context, session, arguments)
 }

@@ -72,6 +72,7 @@ impl Executor for Processes {
             function: task.entry.name().to_owned(),
             context: Context { id: task.id, name: task.name.clone(), attempt, shared: None },
             store: task.address()?,
+            seed: task.seed(),
             depth,
         };
         let (child, channel) = start(&header)?;

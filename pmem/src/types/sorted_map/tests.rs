@@ -142,6 +142,9 @@ fn check_reads<V: View>(map: SortedMap, view: &V, model: &Model, probe: &[u8]) -
             Bound::Included(_) => Bound::Included(probe),
             Bound::Excluded(_) => Bound::Excluded(probe),
         };
+        let mut keys_alone = map.range(view, (as_ref(&bounds.0), as_ref(&bounds.1)))?;
+        let keys_alone: Vec<_> = std::iter::from_fn(|| keys_alone.next_key()).collect::<Result<_, _>>()?;
+        assert!(keys_alone.iter().eq(model.range(bounds.clone()).map(|(key, _)| key)));
         let range = map.range(view, (as_ref(&bounds.0), as_ref(&bounds.1)))?;
         assert_eq!(range.remaining(), model.range(bounds.clone()).count() as u64);
         let keys: Vec<Vec<u8>> = range.map(|pair| Ok(pair?.0)).collect::<Result<_, TypeError>>()?;

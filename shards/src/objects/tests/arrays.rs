@@ -301,6 +301,7 @@ fn nothing_and_too_much_are_refused_and_the_most_works() {
     assert!(vector(1, NumberKind::I64, 0.5).call(1, vector::Len {}).is_err());
 
     let mut shard = vector(MAX, NumberKind::I64, 0);
+    shard.expect(vector::Len {}, MAX);
     assert!(shard.info().bytes < 1 << 20, "zeros that were never written take no space");
     shard.expect(vector::Set { index: MAX - 1, value: Number::I64(i64::MIN) }, Number::I64(0));
     shard.expect(vector::Combine { values: Numbers::I64(vec![-1; MAX as usize]), op: MergeOp::Xor }, ());

@@ -231,7 +231,7 @@ fn a_drain_takes_no_more_than_a_frame_can_carry() {
     shard.expect(Put { value: largest(1), timeout_ms: None }, ());
     shard.expect(Put { value: largest(2), timeout_ms: None }, ());
     let waiting = shard.begin(2, Put { value: largest(3), timeout_ms: None });
-    assert!(2 * VALUE_BYTES_MAX + 64 > ANSWER_BYTES_MAX);
+    const { assert!(2 * VALUE_BYTES_MAX + 64 > ANSWER_BYTES_MAX) }
     shard.expect(Drain { n: 9 }, vec![largest(1)]);
     assert_eq!(shard.take_answer(&waiting), Some(Ok(())));
     shard.expect(Drain { n: 0 }, vec![]);

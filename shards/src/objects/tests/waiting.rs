@@ -145,6 +145,8 @@ struct Made<M: Model> {
     deadline_ms: Option<u64>,
     /// Its session has ended since.
     buried: bool,
+    /// It failed without waiting. That changed nothing and is recorded nowhere: who asks again after a restart makes another call.
+    failed_at_once: bool,
     answer: Option<Result<Output<M>, CallError>>,
 }
 
@@ -200,9 +202,17 @@ impl<M: Model> Run<M> {
                 let id = self.made.len();
                 let deadline_ms = M::timeout_ms(&wait).map(|ms| self.now_ms + ms);
                 let sent = wait.clone().begin(&mut self.shard, session);
-                let made = Made { wait: wait.clone(), sent, deadline_ms, buried: false, answer: None };
+                let made = Made {
+                    wait: wait.clone(),
+                    sent,
+                    deadline_ms,
+                    buried: false,
+                    failed_at_once: false,
+                    answer: None,
+                };
                 self.made.push(made);
                 self.model.wait(id, session, wait, &mut self.ends);
+                self.made[id].failed_at_once = matches!(self.ends.get(&id), Some(Err(_)));
             }
             Step::Other(session, other) => {
                 self.model.other(&mut self.shard, session, other, &mut self.ends);
@@ -215,7 +225,7 @@ impl<M: Model> Run<M> {
             Step::Retry(index) if !self.made.is_empty() => {
                 let id = index.index(self.made.len());
                 let made = &mut self.made[id];
-                if !made.buried {
+                if !made.buried && !made.failed_at_once {
                     made.sent = self.shard.retry(&made.sent);
                     made.answer = None;
                 }

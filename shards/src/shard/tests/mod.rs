@@ -415,3 +415,5 @@ fn a_method_or_a_type_that_is_not_there_is_an_error() {
     assert!(matches!(ask(0, 99), Err(CallError::NoSuchMethod { .. })));
     assert!(matches!(ask(3, 4), Err(CallError::BadArgument { .. })), "creation arguments that are none");
 }
+
+mod crashes;
