@@ -6,13 +6,14 @@
 //! the checks check). [`scenarios`] lists the structures.
 //!
 //! **Killed processes.** [`kills`] kills a process that uses a region in a file, and checks that what it acknowledged is
-//! there once. [`disk`] is a disk that loses what it was not told to keep, for virtual machines whose power is cut (vm/).
+//! there once; [`fire`] does so with a node, its clients and what is between them. [`disk`] is a disk that loses what it was not told to keep, for virtual machines whose power is cut (vm/).
 //!
 //! **Tests from outside.** The binary of this crate is both sides of each test: a node (`serve`) and clients with a role
 //! (`add`, `meet`, `hold`). The tests start it, kill it, and look at what is left.
 
 pub mod disk;
 pub mod explore;
+pub mod fire;
 pub mod history;
 pub mod kills;
 pub mod linearizability;

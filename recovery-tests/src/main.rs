@@ -6,7 +6,7 @@ use abide::{
     CallError, CloudThread, JoinHandle, Store, cloud_function,
     node::{Node, NodeConfig},
 };
-use abide_recovery_tests::{disk, kills};
+use abide_recovery_tests::{disk, fire, kills};
 use clap::{Parser, Subcommand};
 use std::{io::Write, time::Duration};
 
@@ -71,6 +71,12 @@ enum Role {
     PmemInspect(kills::Inspect),
     /// Reads what the killed process has said.
     PmemHeard(kills::Heard),
+    /// Kills clients and their node, cuts their connections, and checks that each call was made once.
+    Fire(fire::Fire),
+    /// The node that `fire` kills.
+    FireNode(fire::FireNode),
+    /// The clients that `fire` kills.
+    FireClient(fire::Client),
     /// A disk for a virtual machine that loses at a cut what it was not told to keep.
     Disk(disk::Disk),
 }
@@ -86,6 +92,9 @@ fn main() -> anyhow::Result<()> {
         Role::PmemWriter(arguments) => kills::write(&arguments),
         Role::PmemInspect(arguments) => kills::inspect(&arguments),
         Role::PmemHeard(arguments) => kills::heard(&arguments),
+        Role::Fire(arguments) => fire::fire(&arguments),
+        Role::FireNode(arguments) => fire::fire_node(&arguments),
+        Role::FireClient(arguments) => fire::client(&server, &arguments),
         Role::Disk(arguments) => disk::serve(&arguments),
         Role::Serve { listen, cores, lease_ms } => serve(NodeConfig {
             listen,

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{group::Group, groups, reopen};
+use crate::{group::Group, groups, objects, reopen};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,6 +24,8 @@ pub(crate) enum Command {
     GroupCommits(Options),
     /// Group E: how long opening takes after the process was killed.
     Reopen(Options),
+    /// Group F: shared objects of an embedded store.
+    Objects(Options),
     /// All groups, one after the other.
     All(Options),
     /// Fills a store and goes on writing until it is killed.
@@ -70,7 +72,7 @@ pub(crate) struct Options {
     /// Only contenders whose name begins like this. May be given several times.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Where stores lie. [default: memory for A and B, disk for C and D; both for E, by class]
+    /// Where stores lie. [default: memory for A, B and F, disk for C and D; both for E, by class]
     #[arg(long, value_delimiter = ',')]
     pub(crate) on: Vec<Place>,
     /// A folder in memory. Stores are made in a new folder in it.
@@ -104,11 +106,13 @@ impl Command {
             Command::Commits(options) => groups::run(Group::Commits, options),
             Command::GroupCommits(options) => groups::run(Group::SharedCommits, options),
             Command::Reopen(options) => reopen::run(options),
+            Command::Objects(options) => objects::run(options),
             Command::All(options) => {
                 for group in [Group::Stores, Group::Instructions, Group::Commits, Group::SharedCommits] {
                     groups::run(group, options)?;
                 }
-                reopen::run(options)
+                reopen::run(options)?;
+                objects::run(options)
             }
             Command::Fill(child) => reopen::fill(child),
             Command::Look(child) => reopen::look(child),

@@ -7,6 +7,7 @@
 //! - [`workload`] and [`values`]: what is asked of a store, and how every answer is checked;
 //! - [`groups`]: rounds over all loads and contenders, interleaved;
 //! - [`reopen`]: group E, which kills processes;
+//! - [`objects`]: group F, shared objects of an embedded store;
 //! - [`syncs`]: counts `fdatasync` and its like, whoever calls them;
 //! - [`report`]: tables and JSON.
 
@@ -14,6 +15,7 @@ mod cli;
 mod contenders;
 mod group;
 mod groups;
+mod objects;
 mod reopen;
 mod report;
 mod store;

@@ -68,6 +68,20 @@ fn group_commits_are_measured() {
 }
 
 #[test]
+fn objects_are_measured_beside_other_stores() {
+    let lines = run(&["objects", "--tiny", "--json"]);
+    let measured = of(&lines, "measured");
+    for name in ["abide objects, ephemeral", "abide objects, persistent"] {
+        assert_eq!(measured.iter().filter(|line| line["contender"] == name).count(), 3, "{name}");
+    }
+    for line in &measured {
+        assert!(line["ns"]["median"].as_f64() > Some(0.0), "{line}");
+        let base = line["contender"] == "abide objects, persistent";
+        assert!(!base || line["ratio"].as_f64() == Some(1.0), "{line}");
+    }
+}
+
+#[test]
 fn what_was_acknowledged_before_the_kill_is_there_after_it() {
     let lines = run(&["reopen", "--tiny", "--json"]);
     for line in of(&lines, "reopened") {

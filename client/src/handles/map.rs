@@ -10,8 +10,8 @@ use abide_schema::{MergeOp, Page, types::map};
 use serde::{Serialize, de::DeserializeOwned};
 
 handle! {
-    /// A shared map from keys to values of the user's types, iterated in the order of the keys' canonical
-    /// bytes.
+    /// A shared map from keys to values of the user's types, iterated in no particular order. A [`SortedMap`](super::SortedMap)
+    /// has one.
     ///
     /// Keys, and values that are compared, are equal if their canonical bytes are: use types that serialise
     /// in one order (no `HashMap` inside).

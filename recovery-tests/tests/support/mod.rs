@@ -64,6 +64,16 @@ impl Process {
     }
 }
 
+/// Whether io_uring is allowed here; says so if it is not.
+pub(crate) fn can_run_nodes() -> bool {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    let allowed = disabled.map_or(true, |disabled| disabled.trim() == "0");
+    if !allowed {
+        eprintln!("SKIPPED: this kernel forbids io_uring, and a node needs it");
+    }
+    allowed
+}
+
 /// A node, or nothing where io_uring is forbidden.
 pub(crate) struct Server {
     pub(crate) process: Process,
@@ -72,9 +82,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(lease_ms: u64) -> Option<Server> {
-        let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
-        if disabled.is_ok_and(|disabled| disabled.trim() != "0") {
-            eprintln!("SKIPPED: this kernel forbids io_uring, and a node needs it");
+        if !can_run_nodes() {
             return None;
         }
         let mut process = Process::start(&["serve", "--lease-ms", &lease_ms.to_string()]);

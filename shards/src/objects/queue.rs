@@ -88,6 +88,7 @@ impl Queue {
             context.wake(taker, Ok(value))?;
             return Ok(true);
         }
+        // If others wait there is no room, unless an alarm failed that was to let them in: they are not overtaken then either.
         let puts = self.putters.is_empty(context)? && self.has_room(context)?;
         if puts {
             self.values.push_back(context, value.as_bytes())?;

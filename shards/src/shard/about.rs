@@ -46,7 +46,8 @@ impl Shard {
                 if let Some(object) = self.find(call)? {
                     self.check_creation(object, call)?;
                     codec::encode_into(&false, result)?;
-                    return Ok(done(MethodKind::Read));
+                    // A late second copy of this call must not create it, should it have been deleted meanwhile.
+                    return Ok(done(MethodKind::Write));
                 }
                 if call.creation.is_none() {
                     return Err(CallError::bad_argument("arguments to create with"));
@@ -211,7 +212,9 @@ pub(super) fn remove(context: &mut Context<'_, '_>, object: ObjectRef) -> Result
     let mut name = Vec::new();
     names::name_of(object.type_id, context.key, &mut name);
     let directory = context.directory;
-    directory.remove(context.block, &name).map(drop).map_err(refuse)
+    directory.remove(context.block, &name).map_err(refuse)?;
+    context.staged.removed = true;
+    Ok(())
 }
 
 /// Sets or ends an object's expiry. Says whether it had one.

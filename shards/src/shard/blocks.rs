@@ -114,6 +114,9 @@ impl Shard {
                     }
                     drop(writer);
                     space.is_dirty |= about.persistent;
+                    if let Some(object) = self.staged.object.filter(|_| self.staged.removed) {
+                        space.nearby.forget(object.type_id, about.key);
+                    }
                     self.follow(about, out);
                     return Ok(result);
                 }

@@ -43,6 +43,8 @@ pub(super) struct Staged {
     pub(super) releases: bool,
     /// Whether the session that ended holds more of the object still.
     pub(super) holds_more: bool,
+    /// Whether the object's name is gone.
+    pub(super) removed: bool,
     /// Sessions that have a record of so many slots now.
     pub(super) recorded: Vec<(SessionId, u32)>,
 }
@@ -66,6 +68,7 @@ impl Staged {
         self.alarm = None;
         self.releases = false;
         self.holds_more = false;
+        self.removed = false;
         self.recorded.clear();
     }
 }

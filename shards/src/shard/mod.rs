@@ -17,6 +17,7 @@ mod context;
 mod ends;
 mod listing;
 mod names;
+mod nearby;
 pub mod object;
 mod outbox;
 mod records;

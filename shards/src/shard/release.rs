@@ -5,7 +5,7 @@
 //! event. A crash between two parts loses nothing: a shard that opens finishes what it finds.
 
 use super::{Context, names::OWN_FIELDS, object::WaiterId, records::RELEASE_PREFIX};
-use crate::state::{Answers, Cell, Fields, RELEASE_PART, Tree, damaged, refuse};
+use crate::state::{Answers, Cell, Fields, Tree, damaged, refuse};
 use abide_net::CallError;
 use abide_pmem::types::{Bundle, SortedMap};
 
@@ -40,7 +40,7 @@ pub(super) fn go_on(context: &mut Context<'_, '_>) -> Result<bool, CallError> {
     let fields = fields(found.ok_or_else(|| damaged("a release of calls"))?);
     let (head, left) = (Cell::<Answers>::at(fields, 0), Tree::at(fields, 1));
     let mut answers = head.get(context)?.ok_or_else(|| damaged("a release of calls"))?;
-    for _ in 0..RELEASE_PART {
+    for _ in 0..answers.part() {
         let Some((id, _)) = left.pop_first(context)? else { break };
         let id = WaiterId::from_key(&id)?;
         let answer = answers.next();

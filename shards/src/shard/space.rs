@@ -2,6 +2,7 @@
 
 use super::{
     names::{ObjectRef, name_of},
+    nearby::Nearby,
     records::{BOOK_FIELDS, BOOKS_NAME, Books},
 };
 use crate::state::{Block, Fields, refuse};
@@ -42,6 +43,8 @@ pub(super) struct Space {
     pub(super) next_expiry_us: Option<u64>,
     /// Blocks have run since the last commit.
     pub(super) is_dirty: bool,
+    /// Objects that were called lately.
+    pub(super) nearby: Nearby,
     name: Vec<u8>,
 }
 
@@ -79,6 +82,7 @@ impl Space {
             books,
             next_expiry_us: None,
             is_dirty: false,
+            nearby: Nearby::default(),
             name: Vec::new(),
         };
         space.next_expiry_us = space.first_expiry()?;
@@ -101,12 +105,19 @@ impl Space {
 
     /// The object of a name.
     pub(super) fn find(&mut self, type_id: u16, key: &str) -> Result<Option<ObjectRef>, CallError> {
+        if let Some(object) = self.nearby.get(type_id, key) {
+            return Ok(Some(object));
+        }
         let mut name = std::mem::take(&mut self.name);
         name_of(type_id, key, &mut name);
         let (directory, persistent) = (self.directory, self.persistent);
         let found = self.look(|block| find_in(block, directory, persistent, type_id, &name));
         self.name = name;
-        found
+        let found = found?;
+        if let Some(object) = found {
+            self.nearby.put(object, key);
+        }
+        Ok(found)
     }
 
     /// The time of the first expiry.

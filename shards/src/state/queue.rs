@@ -31,6 +31,16 @@ impl Answers {
         Answers::Same(Err(error))
     }
 
+    /// How many calls one block answers with it: fewer where the answer is long, of which each call gets a copy.
+    pub(crate) fn part(&self) -> u64 {
+        /// Bytes of answers that one block makes, roughly.
+        const PART_BYTES: u64 = 8 << 20;
+        match self {
+            Answers::Same(Ok(body)) => (PART_BYTES / (body.len() as u64 + 1)).clamp(1, RELEASE_PART),
+            Answers::Same(Err(_)) | Answers::Descending(_) => RELEASE_PART,
+        }
+    }
+
     /// The answer of the next call.
     pub(crate) fn next(&mut self) -> Result<Vec<u8>, CallError> {
         match self {
@@ -131,10 +141,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.tree.for_each(context, .., |key, note| each(WaiterId::from_key(key)?, decode(note)?))
     }
 
-    /// Answers all that wait, and empties the queue, at one moment. More than [`RELEASE_PART`] are handed to the shard, which
+    /// Answers all that wait, and empties the queue, at one moment. More than [`RELEASE_PART`], or fewer whose answer is long, are handed to the shard, which
     /// answers them part by part before it does anything else, also across a crash.
     pub fn wake_all(&self, context: &mut Context<'_, '_>, mut answers: Answers) -> Result<(), CallError> {
-        if self.len(context)? > RELEASE_PART {
+        if self.len(context)? > answers.part() {
             return context.release(self.tree, &answers);
         }
         while let Some((key, _)) = self.tree.pop_first(context)? {

@@ -119,6 +119,14 @@ fn what_is_equally_urgent_leaves_in_the_order_of_coming_also_across_a_restart() 
     assert_eq!(order, [(-5, 1), (-5, 3), (-5, 4), (5, 0), (5, 2)].map(|(priority, n)| (priority, value(n))));
 }
 
+/// More than one byte of the number that tells equally urgent ones apart.
+#[test]
+fn many_that_are_equally_urgent_leave_in_the_order_of_coming() {
+    let mut shard = TestShard::new::<Type>(Creation {});
+    (0..600).for_each(|n| shard.expect(Push { priority: 7, value: value(n) }, ()));
+    (0..600).for_each(|n| shard.expect(Pop {}, Some((7, value(n)))));
+}
+
 #[test]
 fn who_waits_is_served_in_the_order_of_asking_whatever_the_priority() {
     let mut shard = TestShard::new::<Type>(Creation {});

@@ -236,6 +236,24 @@ fn a_clock_that_jumps_lets_in_whom_it_would_have_let_in_step_by_step() {
     assert_eq!(shard.take_answer(&last), Some(Ok(())));
 }
 
+/// The shard looks at time-outs first. The permits of the last came at the very moment of its own, behind those of more than one
+/// block can let in.
+#[test]
+fn who_gets_its_permits_in_time_does_so_however_many_are_before_it() {
+    let mut shard = limiter(1, 10, 1);
+    shard.expect(Acquire { n: 1, timeout_ms: None }, ());
+    let calls: Vec<_> = (1..=300).map(|n| acquire(&mut shard, n % 7 + 2, 1, None)).collect();
+    let in_time = acquire(&mut shard, 9, 1, Some(3_010));
+    let behind = acquire(&mut shard, 9, 1, None);
+    shard.pass_ms(3_010);
+    for call in calls.iter().chain([&in_time]) {
+        assert_eq!(shard.take_answer(call), Some(Ok(())));
+    }
+    assert!(shard.waits(&behind));
+    shard.pass_ms(10);
+    assert_eq!(shard.take_answer(&behind), Some(Ok(())));
+}
+
 #[test]
 fn what_gathers_does_so_while_the_store_is_closed_too() {
     let mut shard = limiter(3, 1_000, 3);
