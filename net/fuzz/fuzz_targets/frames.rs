@@ -13,9 +13,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let mut again = Vec::new();
         frame.encode(&mut again);
         // Bytes that mean the same (a reason unknown here, any nonzero "alive") are written in one way.
-        let Ok(Next::Frame(read, _)) = frame::next_frame(&again, FRAME_BYTES_MAX) else {
-            panic!("{frame:?}")
-        };
+        let Ok(Next::Frame(read, _)) = frame::next_frame(&again, FRAME_BYTES_MAX) else { panic!("{frame:?}") };
         assert_eq!(read, frame);
         rest = &rest[used..];
     }
