@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{plan::Plan, run, serve};
+use crate::{plan::Plan, restart, run, serve};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -18,6 +18,11 @@ pub(crate) enum Command {
     Latency(Options),
     /// How many calls one core serves: 1 to 200 connections, pipelines of 1 to 32.
     Throughput(Options),
+    /// How soon a node that was killed serves again, by the number of its persistent objects.
+    Restart(restart::RestartOptions),
+    /// Makes persistent objects, and counts until it is killed.
+    #[command(hide = true)]
+    Fill(restart::FillOptions),
     /// Runs a node with the built-in types and `Multiplier`, which is what the others measure.
     Serve(serve::ServeOptions),
 }
@@ -52,7 +57,8 @@ impl Command {
     pub(crate) fn is_tiny(&self) -> bool {
         match self {
             Command::Latency(options) | Command::Throughput(options) => options.tiny,
-            Command::Serve(_) => false,
+            Command::Restart(options) => options.tiny,
+            Command::Serve(_) | Command::Fill(_) => false,
         }
     }
 
@@ -60,6 +66,8 @@ impl Command {
         match self {
             Command::Latency(options) => run::run(&Plan::latency(options)?, options),
             Command::Throughput(options) => run::run(&Plan::throughput(options)?, options),
+            Command::Restart(options) => restart::run(options),
+            Command::Fill(options) => restart::fill(options),
             Command::Serve(options) => serve::serve(options),
         }
     }

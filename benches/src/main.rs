@@ -11,6 +11,7 @@
 //! - [`wire`]: what differs between them: requests and answers as bytes;
 //! - [`workload`] and [`values`]: what is asked, and how every answer is checked;
 //! - [`server`] and [`serve`]: the child processes;
+//! - [`restart`]: how soon a node serves that was killed;
 //! - [`report`]: tables and JSON.
 
 mod cli;
@@ -19,6 +20,7 @@ mod load;
 mod multiplier;
 mod plan;
 mod report;
+mod restart;
 mod run;
 mod serve;
 mod server;

@@ -2,11 +2,12 @@
 
 use crate::multiplier::Multiplier;
 use abide_shards::{
-    Registry,
+    Persistence, Registry,
     node::{Node, NodeConfig, StartError},
+    regions::DataOptions,
 };
 use clap::Args;
-use std::{io::Write, net::SocketAddr, time::Duration};
+use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
@@ -19,6 +20,9 @@ pub(crate) struct ServeOptions {
     /// How long a core polls for work before it sleeps, in microseconds.
     #[arg(long, default_value_t = 0)]
     busy_poll_us: u64,
+    /// The file of persistent objects, which survive the death of the process. Without it there are none.
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
 }
 
 /// Runs a node until it is killed. Its first line says `ready ADDRESS`, or `unavailable WHY` where this
@@ -29,6 +33,7 @@ pub(crate) fn serve(options: &ServeOptions) -> anyhow::Result<()> {
         cores: Some(options.cores),
         registry: Registry::built_in().with::<Multiplier>(),
         busy_poll: Duration::from_micros(options.busy_poll_us),
+        data: options.data.as_ref().map(|path| DataOptions::new(path, Persistence::ProcessCrash)),
         ..NodeConfig::default()
     };
     let (line, node) = match Node::start(&config) {

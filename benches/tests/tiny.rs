@@ -40,6 +40,14 @@ fn latency_measures_all_its_cells() {
 }
 
 #[test]
+fn restart_measures_a_node_that_has_all_objects_after_a_kill() {
+    let Some(lines) = lines("restart") else { return };
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[1]["objects"], 1000);
+    assert!(lines[1]["answered_ms"]["median"].as_f64() > lines[1]["ready_ms"]["median"].as_f64());
+}
+
+#[test]
 fn throughput_measures_all_its_cells() {
     check("throughput", 10, 1);
 }

@@ -53,16 +53,58 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     decode_with(bytes, CONFIG)
 }
 
+/// Reads a value from the front of these bytes, which may come from anyone, and returns the bytes after it.
+pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
+    prefix_with(bytes, CONFIG)
+}
+
 /// Reads a value of any size from exactly these bytes, which this program wrote and whose checksum is good.
 pub fn decode_own<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     decode_with(bytes, CONFIG.with_no_limit())
 }
 
 fn decode_with<T: DeserializeOwned>(bytes: &[u8], config: impl Config) -> Result<T, CodecError> {
+    match prefix_with(bytes, config)? {
+        (value, []) => Ok(value),
+        (_, left) => Err(CodecError::LeftOver { left: left.len() }),
+    }
+}
+
+fn prefix_with<T: DeserializeOwned>(bytes: &[u8], config: impl Config) -> Result<(T, &[u8]), CodecError> {
     let (value, used) = bincode::serde::decode_from_slice(bytes, config)
         .map_err(|error| CodecError::Decode(error.to_string()))?;
-    if used != bytes.len() {
-        return Err(CodecError::LeftOver { left: bytes.len() - used });
+    Ok((value, &bytes[used..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    proptest! {
+        #[test]
+        fn a_value_is_read_from_exactly_its_bytes(number in any::<i64>(), text in "\\PC{0,9}", after in vec(any::<u8>(), 0..9)) {
+            let value = (number, text);
+            let mut bytes = encode(&value).unwrap();
+            let length = bytes.len();
+            bytes.extend_from_slice(&after);
+            prop_assert_eq!(decode_prefix(&bytes), Ok((value.clone(), &after[..])));
+            match decode::<(i64, String)>(&bytes) {
+                Ok(read) => prop_assert!(after.is_empty() && read == value),
+                Err(error) => prop_assert_eq!(error, CodecError::LeftOver { left: after.len() }),
+            }
+            for cut in 0..length {
+                let read = decode_prefix::<(i64, String)>(&bytes[..cut]);
+                prop_assert!(matches!(read, Err(CodecError::Decode(_))), "{:?} of {} bytes", read, cut);
+            }
+        }
     }
-    Ok(value)
+
+    #[test]
+    fn a_length_that_no_frame_has_allocates_nothing() {
+        let mut bytes = vec![253];
+        bytes.extend_from_slice(&u64::MAX.to_le_bytes());
+        assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Decode(_))));
+        assert!(matches!(decode_prefix::<String>(&bytes), Err(CodecError::Decode(_))));
+    }
 }

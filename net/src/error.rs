@@ -144,3 +144,49 @@ impl From<CodecError> for CallError {
         CallError::bad_argument(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    /// One that is sent to a client of another version must be read as the same.
+    #[test]
+    fn errors_keep_their_numbers() {
+        use CallError::*;
+        let text = || "why".to_owned();
+        let all = [
+            NotFound,
+            Lost { epoch: 1 },
+            AlreadyExists { with: text() },
+            WrongType { is: text() },
+            BadArgument { reason: text() },
+            OutOfBounds { len: 1 },
+            TooLarge { max: 1 },
+            TimedOut,
+            Broken,
+            SessionExpired,
+            SessionsFull { max: 1 },
+            StaleSequence { last: 1 },
+            Unavailable { reason: text() },
+            Unknown { reason: text() },
+            NoSpace,
+            Denied { reason: text() },
+            MethodPanicked { message: text() },
+            NoSuchMethod { name: text() },
+            Failed { message: text() },
+            Cancelled,
+            WaitersFull { max: 1 },
+            Damaged { reason: text() },
+        ];
+        for (number, error) in all.iter().enumerate() {
+            let bytes = codec::encode(error).unwrap();
+            assert_eq!(usize::from(bytes[0]), number, "{error:?}");
+            assert_eq!(codec::decode::<CallError>(&bytes).as_ref(), Ok(error));
+        }
+        let mut next = vec![all.len() as u8];
+        next.extend_from_slice(&[0; 64]);
+        let next = codec::decode_prefix::<CallError>(&next);
+        assert!(next.is_err(), "a new error belongs at the end of this list too: {next:?}");
+    }
+}

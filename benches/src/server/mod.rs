@@ -50,9 +50,22 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the node of `program`, which is this program or another build of it.
     pub(crate) fn abide(program: &Path, busy_poll: Duration, processor: usize) -> anyhow::Result<Server> {
+        Server::abide_with(program, busy_poll, processor, None)
+    }
+
+    /// The same with persistent objects in this file.
+    pub(crate) fn abide_with(
+        program: &Path,
+        busy_poll: Duration,
+        processor: usize,
+        data: Option<&Path>,
+    ) -> anyhow::Result<Server> {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--cores", "1"]);
         command.args(["--busy-poll-us", &busy_poll.as_micros().to_string()]);
+        if let Some(data) = data {
+            command.arg("--data").arg(data);
+        }
         command.stdout(Stdio::piped());
         let mut server = Server::spawn(command, processor, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let mut line = String::new();

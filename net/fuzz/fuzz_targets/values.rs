@@ -5,7 +5,12 @@ use abide_net::{Value, codec};
 use std::collections::BTreeMap;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = codec::decode::<Vec<(Value, Option<Value>)>>(bytes);
+    let whole = codec::decode::<Vec<(Value, Option<Value>)>>(bytes);
+    if let Ok((values, after)) = codec::decode_prefix::<Vec<(Value, Option<Value>)>>(bytes) {
+        assert_eq!(whole.ok(), after.is_empty().then_some(values));
+    } else {
+        assert!(whole.is_err());
+    }
     if let Ok(value) = Value::from_bytes(bytes) {
         assert_eq!(value.as_bytes(), bytes);
         let _ = value.to_json();

@@ -159,3 +159,64 @@ fn the_documented_layout_is_the_layout() {
     .concat();
     assert_eq!(bytes, expected);
 }
+
+#[test]
+fn the_documented_layout_of_hello_is_the_layout() {
+    let mut bytes = Vec::new();
+    Frame::Hello(Hello { session: 0x0f0e, lease_ms: 3, is_seeded: true }).encode(&mut bytes);
+    let mut expected = [32, 0, 0, 0, 1].to_vec();
+    expected.extend_from_slice(b"ABIDE\r\n\x1a");
+    expected.extend_from_slice(&[2, 0, 0x0e, 0x0f]);
+    expected.extend_from_slice(&[0; 14]);
+    expected.extend_from_slice(&[3, 0, 0, 0, 1]);
+    assert_eq!(bytes, expected);
+    expected[35] = 0;
+    let plain = Hello { session: 0x0f0e, lease_ms: 3, is_seeded: false };
+    assert_eq!(parse(&expected[4..]), Ok(Frame::Hello(plain)));
+}
+
+/// A later version may give them a meaning, which this one would get wrong.
+#[test]
+fn flags_that_mean_nothing_are_refused() {
+    let mut hello = Vec::new();
+    Frame::Hello(Hello { session: 1, lease_ms: 0, is_seeded: true }).encode(&mut hello);
+    for flags in 2..=255 {
+        hello[35] = flags;
+        assert_eq!(parse(&hello[4..]), Err(FrameError::Malformed { kind: "HELLO" }), "{flags}");
+    }
+    let mut bytes = Vec::new();
+    let call = Call {
+        retry: false,
+        first: false,
+        type_id: 1,
+        method: 2,
+        shard: 3,
+        slot: 4,
+        sequence: 5,
+        epoch: 6,
+        replicas: Some(0),
+        key: "key",
+        creation: None,
+        arguments: b"",
+    };
+    Frame::Call(call).encode(&mut bytes);
+    assert_eq!(parse(&bytes[4..]), Ok(Frame::Call(call)), "an ephemeral object is a wish of its own");
+    bytes[5] = 0;
+    assert_eq!(parse(&bytes[4..]), Ok(Frame::Call(Call { replicas: None, ..call })));
+    for flags in 32..=255 {
+        bytes[5] = flags;
+        assert_eq!(parse(&bytes[4..]), Err(FrameError::Malformed { kind: "CALL" }), "{flags}");
+    }
+    (bytes[5], bytes[40]) = (0, 1);
+    assert_eq!(parse(&bytes[4..]), Err(FrameError::Malformed { kind: "CALL" }), "replicas that nobody wants");
+}
+
+#[test]
+fn an_error_that_is_encoded_already_travels_as_one_that_is_not() {
+    let error = CallError::WaitersFull { max: 7 };
+    let (mut now, mut before) = (vec![1], vec![1]);
+    let told = encode_reply(&mut now, 3, 4, Err(&error));
+    assert_eq!(encode_reply_error(&mut before, 3, 4, &codec::encode(&error).unwrap()), told);
+    assert_eq!(before, now);
+    assert_eq!(codec::decode(&now[told.0..]), Ok(error));
+}

@@ -44,6 +44,15 @@ fn every_kind_comes_back_as_it_was() {
     there_and_back(Some(vec![Some(1), None]));
 }
 
+/// The reader of JSON took it for the float beside it.
+#[test]
+fn a_float_in_a_document_is_the_one_that_was_written() {
+    let float = -8.099894842536659e152_f64;
+    let document = Value::from_json(&json!([float])).unwrap();
+    assert_eq!(document.to_json()[0].as_f64().map(f64::to_bits), Some(float.to_bits()));
+    assert_eq!(document.decode::<[f64; 1]>().unwrap()[0].to_bits(), float.to_bits());
+}
+
 #[test]
 fn some_of_none_is_not_none() {
     there_and_back(Some(None::<i32>));

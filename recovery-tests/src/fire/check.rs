@@ -34,7 +34,7 @@ pub(super) struct Changes {
 }
 
 /// An acknowledged change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 struct Made {
     after: i64,
     amount: i64,
@@ -73,7 +73,7 @@ impl Changes {
 }
 
 fn total(made: &mut [Made]) -> anyhow::Result<i64> {
-    made.sort_unstable();
+    made.sort_unstable_by_key(|made| (made.after - made.amount, made.after));
     let mut total = 0;
     for (index, &Made { after, amount, session, call }) in made.iter().enumerate() {
         let before = after - amount;
@@ -84,13 +84,12 @@ fn total(made: &mut [Made]) -> anyhow::Result<i64> {
             );
         }
         if before < total {
-            let other = made[index - 1];
+            let other = index.checked_sub(1).map(|index| made[index]);
+            let other = other.map_or("nobody".to_owned(), |other| {
+                format!("call {} of session {}", other.call, other.session)
+            });
             bail!(
-                "call {call} of session {session} makes {after} of {before}, and call {} of session {} {}: \
-                 a change was lost",
-                other.call,
-                other.session,
-                other.after
+                "call {call} of session {session} found {before}, but {other} left {total}: a change was lost"
             );
         }
         total = after;
@@ -140,6 +139,7 @@ mod tests {
         assert!(totals(&[(2, 6), (4, 4), (1, 8)]).unwrap_err().contains("made twice"));
         assert!(totals(&[(2, 6), (4, 4), (1, 6)]).unwrap_err().contains("was lost"));
         assert!(totals(&[(1, 1), (1, 1)]).unwrap_err().contains("was lost"));
+        assert!(totals(&[(1, 0)]).unwrap_err().contains("nobody left 0: a change was lost"));
         assert!(totals(&[(1, 2)]).unwrap_err().contains("counter 1: call 0"));
     }
 

@@ -221,7 +221,8 @@ impl<'a> Run<'a> {
                         ensure!(was_killed, "process {process} ended before it was killed, {status}");
                         killed += each;
                         let other = u64::from(fault == Some(FireFault::OtherSeed));
-                        let client = self.spawn_client(process as u64, None, self.seed + other, false)?;
+                        let client =
+                            self.spawn_client(process as u64, None, self.seed.wrapping_add(other), false)?;
                         running.push((process, false, client));
                     }
                 }

@@ -171,6 +171,12 @@ impl Generator<'_> {
         }
     }
 
+    /// As whom the caller calls within its session.
+    fn owner(&mut self) -> u64 {
+        let holder = self.hints.holder.map(|(_, owner)| owner);
+        holder.unwrap_or_else(|| self.rng.u64(..2))
+    }
+
     fn cursor(&mut self) -> Option<Value> {
         let known = &self.hints.after;
         match self.rng.u32(..10) {

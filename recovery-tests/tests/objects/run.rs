@@ -228,7 +228,11 @@ impl<'a> Run<'a> {
     fn call(&mut self) -> Result<(), String> {
         let session = self.some_session();
         let world = self.rng.usize(..self.worlds.len());
-        let hints = self.worlds[world].hints();
+        let mut hints = self.worlds[world].hints();
+        // Every other time it is somebody who can do something with what it holds.
+        let holder = hints.holder.filter(|(holder, _)| self.sessions.contains_key(holder) && self.rng.bool());
+        hints.holder = holder;
+        let session = holder.map_or(session, |(holder, _)| holder);
         let mut generator = Generator { rng: &mut self.rng, style: self.plan.style, hints };
         let asked = generator.call(self.plan.types[world]);
         self.make(session, world, asked)

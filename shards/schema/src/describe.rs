@@ -18,7 +18,8 @@ pub static TERMS: [(&str, &str); 16] = [
     ("Bytes", "bytes, written as `{\"$bytes\": \"<hex>\"}`"),
     (
         "Number",
-        "an integer of 64 bits, or a float: in JSON a number, which is a float if it has a fraction or an exponent",
+        "an integer of 64 bits, or a float: in JSON a number, which is a float if it has a fraction or an exponent, or \
+         `{\"$float\": \"NaN\"}`",
     ),
     ("Numbers", "an array of numbers, all of them integers or all floats"),
     ("NumberKind", "`\"i64\"` or `\"f64\"`"),

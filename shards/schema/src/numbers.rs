@@ -1,5 +1,6 @@
 //! Numbers of a vector or a matrix: all integers, or all floats.
 
+use abide_net::{Value, value::Opened};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// What kind of numbers an object holds.
@@ -12,7 +13,8 @@ pub enum NumberKind {
     F64,
 }
 
-/// One number. As JSON it is just that: a number with a fraction or an exponent is a float, any other an integer.
+/// One number. As JSON it is just that: a number with a fraction or an exponent is a float, any other an integer. Floats that JSON
+/// has no notation for are written as in a [`Value`]: `{"$float": "NaN"}`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     /// An integer.
@@ -122,30 +124,12 @@ enum Wire<I, F> {
     F64(F),
 }
 
-/// As people write them.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Integer(i64),
-    Float(f64),
-}
-
-impl Written {
-    fn float<E: serde::de::Error>(self) -> Result<f64, E> {
-        match self {
-            Written::Float(float) => Ok(float),
-            Written::Integer(integer) => {
-                as_float(integer).ok_or_else(|| E::custom(format!("{integer} is no exact float")))
-            }
-        }
-    }
-}
-
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self, serializer.is_human_readable()) {
             (Number::I64(integer), true) => integer.serialize(serializer),
-            (Number::F64(float), true) => float.serialize(serializer),
+            // JSON has no notation for all floats; values have.
+            (Number::F64(float), true) => Value::float(*float).serialize(serializer),
             (Number::I64(integer), false) => Wire::<_, f64>::I64(*integer).serialize(serializer),
             (Number::F64(float), false) => Wire::<i64, _>::F64(*float).serialize(serializer),
         }
@@ -160,10 +144,15 @@ impl<'de> Deserialize<'de> for Number {
                 Wire::F64(float) => Number::F64(float),
             });
         }
-        Ok(match Written::deserialize(deserializer)? {
-            Written::Integer(integer) => Number::I64(integer),
-            Written::Float(float) => Number::F64(float),
-        })
+        match Value::deserialize(deserializer)?.open() {
+            Opened::Int(integer) => Ok(Number::I64(integer)),
+            Opened::Float(float) => Ok(Number::F64(float)),
+            // Not the nearest float: who writes an integer means that one.
+            Opened::Uint(integer) => {
+                Err(D::Error::custom(format!("{integer} is beyond the integers of 64 bits")))
+            }
+            other => Err(D::Error::custom(format!("{other:?} is no number"))),
+        }
     }
 }
 
@@ -171,7 +160,9 @@ impl Serialize for Numbers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self, serializer.is_human_readable()) {
             (Numbers::I64(integers), true) => integers.serialize(serializer),
-            (Numbers::F64(floats), true) => floats.serialize(serializer),
+            (Numbers::F64(floats), true) => {
+                serializer.collect_seq(floats.iter().map(|float| Number::F64(*float)))
+            }
             (Numbers::I64(integers), false) => Wire::<_, Vec<f64>>::I64(integers).serialize(serializer),
             (Numbers::F64(floats), false) => Wire::<Vec<i64>, _>::F64(floats).serialize(serializer),
         }
@@ -186,14 +177,22 @@ impl<'de> Deserialize<'de> for Numbers {
                 Wire::F64(floats) => Numbers::F64(floats),
             });
         }
-        let written = Vec::<Written>::deserialize(deserializer)?;
-        if written.iter().all(|number| matches!(number, Written::Integer(_))) {
-            let integers = written.into_iter().map(|number| match number {
-                Written::Integer(integer) => Ok(integer),
-                Written::Float(_) => Err(D::Error::custom("all of them are integers")),
-            });
-            return integers.collect::<Result<_, _>>().map(Numbers::I64);
+        let written = Vec::<Number>::deserialize(deserializer)?;
+        let integers = written.iter().map(|number| match number {
+            Number::I64(integer) => Some(*integer),
+            Number::F64(_) => None,
+        });
+        if let Some(integers) = integers.collect() {
+            return Ok(Numbers::I64(integers));
         }
-        written.into_iter().map(Written::float).collect::<Result<_, _>>().map(Numbers::F64)
+        let floats = written.into_iter().map(|number| {
+            number
+                .float()
+                .ok_or_else(|| D::Error::custom(format!("{number:?} is no exact float, as the others are")))
+        });
+        floats.collect::<Result<_, _>>().map(Numbers::F64)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Generator<'_> {
 
     pub(super) fn mutex(&mut self) -> Asked {
         use mutex::*;
-        let (owner, timeout_ms, token) = (self.rng.u64(..2), self.timeout(), self.maybe(Self::number));
+        let (owner, timeout_ms, token) = (self.owner(), self.timeout(), self.maybe(Self::number));
         if self.style == Style::Concurrent {
             one_of!(self; TryLock { owner }, Unlock { owner, token }, IsLocked {})
         }
@@ -54,7 +54,7 @@ impl Generator<'_> {
 
     pub(super) fn condition(&mut self) -> Asked {
         use condition::*;
-        let (owner, timeout_ms, token) = (self.rng.u64(..2), self.timeout(), self.maybe(Self::number));
+        let (owner, timeout_ms, token) = (self.owner(), self.timeout(), self.maybe(Self::number));
         if self.style == Style::Concurrent {
             one_of!(self; TryLock { owner }, Unlock { owner, token }, NotifyOne { owner }, Waiting {})
         }
@@ -65,7 +65,7 @@ impl Generator<'_> {
 
     pub(super) fn rw_lock(&mut self) -> Asked {
         use rw_lock::*;
-        let (owner, timeout_ms, token) = (self.rng.u64(..2), self.timeout(), self.maybe(Self::number));
+        let (owner, timeout_ms, token) = (self.owner(), self.timeout(), self.maybe(Self::number));
         if self.style == Style::Concurrent {
             one_of!(self; TryRead { owner }, TryWrite { owner }, UnlockRead { owner }, UnlockWrite { owner, token },
                 Downgrade { owner }, IsWriteLocked {}, Readers {})

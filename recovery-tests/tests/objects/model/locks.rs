@@ -110,7 +110,8 @@ impl Lock {
     }
 
     fn hints(&self) -> Hints {
-        Hints { numbers: vec![self.token, self.token.saturating_sub(1)], ..Hints::default() }
+        let holder = self.held.map(|(owner, _)| owner);
+        Hints { numbers: vec![self.token, self.token.saturating_sub(1)], holder, ..Hints::default() }
     }
 }
 
@@ -305,7 +306,8 @@ impl Model for RwLock {
     }
 
     fn hints(&self) -> Hints {
-        Hints { numbers: vec![self.token, self.token.saturating_sub(1)], ..Hints::default() }
+        let holder = self.writer.map(|(owner, _)| owner).or(self.readers.keys().next().copied());
+        Hints { numbers: vec![self.token, self.token.saturating_sub(1)], holder, ..Hints::default() }
     }
 }
 

@@ -139,6 +139,8 @@ pub(crate) trait Model: Clone + Debug + Send + Sync + 'static {
 pub(crate) struct Hints {
     /// Tokens, versions, cursors.
     pub(crate) numbers: Vec<u64>,
+    /// Who holds it: a session and an owner within it, without whom little happens.
+    pub(crate) holder: Option<(Session, u64)>,
     /// Cursors of iterations.
     pub(crate) after: Vec<abide_net::Value>,
 }
