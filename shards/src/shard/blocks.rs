@@ -5,6 +5,7 @@ use super::{
     context::{Calling, Woken, slot_state},
     names::ObjectRef,
     sessions::{Held, SlotState},
+    waiters::CallName,
 };
 use crate::state::refuse;
 use abide_net::CallError;
@@ -189,5 +190,3 @@ impl Shard {
         }
     }
 }
-
-use super::waiters::CallName;
